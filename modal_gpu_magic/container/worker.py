@@ -50,8 +50,8 @@ from modal_gpu_magic.wire.messages.events import Answer, Asked, Need, RemoteFile
 from modal_gpu_magic.wire.messages.seal import sealed
 from modal_gpu_magic.wire.messages.segments import code_line, life_name, run_directory
 from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
-from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.places import STATE
+from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.state.cell_values import OutgoingValues

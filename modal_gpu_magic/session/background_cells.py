@@ -27,8 +27,8 @@ from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
 from modal_gpu_magic.session.run.settling import OpenRun, bindings_of, receive_beside, settle, take_in
 from modal_gpu_magic.session.values.sync import ENDED
 from modal_gpu_magic.wire.buffers.stores import InlineStore
-from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost, lost_sentence, own_of
+from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,9 +29,9 @@ from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
 from modal_gpu_magic.session.run.watch import Watch
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Asked, Need, Request
-from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed, prepare
 from modal_gpu_magic.wire.values.referenced_globals import every_name
+from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.cell.facts import CellFacts

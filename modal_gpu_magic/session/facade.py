@@ -25,8 +25,8 @@ from modal_gpu_magic.session.run.settling import receive, settle
 from modal_gpu_magic.session.run.watch import Watch
 from modal_gpu_magic.session.values.sync import ENDED, CellResult, Outgoing
 from modal_gpu_magic.wire.messages.events import Transfer
-from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed
+from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from collections.abc import Callable

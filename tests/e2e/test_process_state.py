@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 SEED = "import random, numpy as np, torch\nrandom.seed({0}); np.random.seed({0}); _ = torch.manual_seed({0})"
 DRAW = "random.random(), random.gauss(0, 1), np.random.rand(2), np.random.randn(), torch.rand(2), torch.randperm(5)"
+HANDLERS = "import logging, sys\napp = logging.getLogger('app'); app.propagate = False\n"
+COLLECTS = """
+class Collects(logging.Handler):
+    def __init__(self, out):
+        super().__init__()
+        self.out = out
+    def emit(self, record):
+        self.out.append(self.format(record))
+"""
 LOGS = "import logging\nlogging.getLogger('app').{0}"
 FILTERS = "import warnings\n"
 WARN = "import warnings\nwarnings.warn('seen')\nwarnings.warn('old way', DeprecationWarning)"
@@ -55,7 +64,7 @@ CASES = {
         "N random.shuffle(cards)\ncards",
     ],
     "functions of the generator by other names": [
-        "N from random import random as draw, shuffle, choice\nfrom numpy.random import rand, permutation\nrng = random",
+        "N import random, numpy as np\nfrom random import random as draw, shuffle, choice\nfrom numpy.random import rand, permutation\nrng = random",
         "N random.seed(8); np.random.seed(8)",
         "R draw(), choice('abcdef'), rand(2), rng.random()",
         "N draw(), choice('abcdef'), rand(2), rng.random()",
@@ -64,7 +73,7 @@ CASES = {
         "R rand(1), draw()",
     ],
     "functions of the generator that come from there": [
-        "R from random import uniform, sample as pick\nfrom numpy.random import randint",
+        "R import random, numpy as np\nfrom random import uniform, sample as pick\nfrom numpy.random import randint",
         "N random.seed(10); np.random.seed(10)\nuniform(0, 1), pick(range(50), 3), randint(100)",
         "R uniform(0, 1), pick(range(50), 3), randint(100)",
         "N uniform(0, 1), pick.__self__ is random._inst, randint(100)",
@@ -246,6 +255,15 @@ CASES = {
         "R try:\n    warnings.warn('x', RuntimeWarning)\nexcept RuntimeWarning as error:\n    print('raised', error)",
         f"N {FILTERS}warnings.resetwarnings(); warnings.simplefilter('default')",
     ],
+    "filters over one that raises errors": [
+        f"N {FILTERS}warnings.filterwarnings('error', category=UserWarning)",
+        f"R {FILTERS}warnings.simplefilter('ignore')\nwarnings.warn('not seen')",
+        "N warnings.warn('not seen')",
+        f"R {FILTERS}warnings.filterwarnings('error', category=UserWarning)",
+        "N try:\n    warnings.warn('x')\nexcept UserWarning as error:\n    print('raised', error)",
+        f"R {FILTERS}warnings.resetwarnings(); warnings.simplefilter('default')",
+        "N warnings.warn('seen')",
+    ],
     "a warning of a library that is not loaded there": [
         f"N {FILTERS}from sklearn.exceptions import ConvergenceWarning\nwarnings.simplefilter('ignore', ConvergenceWarning)",
         "R from sklearn.exceptions import ConvergenceWarning as Same\nwarnings.warn('not seen', Same)\nwarnings.warn('seen')",
@@ -268,6 +286,41 @@ CASES = {
         "R logging.basicConfig(level=logging.WARNING, format='%(message)s', force=True)\nlogging.getLogger('app').info('unsaid'); logging.warning('said')",
         "N logging.getLogger('app').info('unsaid'); logging.warning('said'); len(logging.root.handlers)",
         "R len(logging.root.handlers)",
+    ],
+    "a handler that has a name": [
+        f"N {HANDLERS}h = logging.StreamHandler(sys.stdout); f = logging.Formatter('%(message)s!'); app.addHandler(h)",
+        "R h.setFormatter(f); h.setLevel(30); app.warning('there'); app.handlers == [h]",
+        "N app.warning('here'); h.level, app.handlers == [h], h.formatter is f",
+        "R app.removeHandler(h); app.handlers",
+        "N app.warning('on stderr'); app.handlers",
+    ],
+    "a handler that was made there": [
+        f"R {HANDLERS}made = logging.StreamHandler(sys.stdout); app.addHandler(made); app.warning('there')",
+        "N app.warning('here'); app.handlers == [made]",
+        "R app.warning('there'); app.handlers == [made]",
+        "N app.removeHandler(made)",
+        "R app.handlers",
+    ],
+    "a handler that collects": [
+        f"N {HANDLERS}{COLLECTS}out = []; c = Collects(out); app.addHandler(c)",
+        "R app.warning('there'); out, c.out is out, app.handlers == [c]",
+        "N app.warning('here'); out, c.out is out, app.handlers == [c]",
+        "R app.warning('again'); app.removeHandler(c); out",
+        "N out, app.handlers",
+    ],
+    "a log file": [
+        "N import logging\nlogging.basicConfig(filename='train.log', level=logging.INFO, format='%(message)s', force=True)",
+        "R logging.info('one'); open('train.log').read()",
+        "R logging.info('two'); open('train.log').read(), len(logging.root.handlers)",
+        "N logging.basicConfig(level=logging.WARNING, format='%(message)s', force=True)",
+        "R logging.info('unsaid'); open('train.log').read()",
+    ],
+    "a handler of a file": [
+        f"N {HANDLERS}file = logging.FileHandler('app.log', 'w'); app.addHandler(file); app.warning('here')",
+        "R file.setLevel(40); app.warning('unsaid'); app.error('there'); app.handlers == [file]",
+        "N app.error('here'); file.level, app.handlers == [file], file.mode, open('app.log').read().split().count('here')",
+        "N app.removeHandler(file); file.close()",
+        "R app.handlers",
     ],
     "the digits of integers": [
         "N import sys\nsys.set_int_max_str_digits(0)",

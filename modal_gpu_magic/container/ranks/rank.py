@@ -29,7 +29,7 @@ from modal_gpu_magic.container.ranks.spawned import bind_classes
 from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.wire.buffers.stores import SharedStore
-from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
+from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from modal_gpu_magic.container.cell.shell import Outcome

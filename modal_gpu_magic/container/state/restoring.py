@@ -15,11 +15,11 @@ from modal_gpu_magic.errors import DamagedError
 from modal_gpu_magic.wire.buffers.hashing import CHUNK_BYTES
 from modal_gpu_magic.wire.messages.events import Transfer
 from modal_gpu_magic.wire.pickles.identity import base_of
-from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.places import BUFFERS
 from modal_gpu_magic.wire.saved.reading import SavedState, load_group, read_checked
 from modal_gpu_magic.wire.transfer import Packed
 from modal_gpu_magic.wire.values.referenced_globals import reach
+from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -26,7 +26,6 @@ from modal_gpu_magic.wire.messages.events import LAST_RESULTS, is_numbered, toke
 from modal_gpu_magic.wire.messages.seal import sealed
 from modal_gpu_magic.wire.pickles.fingerprints import Print, look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
-from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.manifest import (
     GroupContent,
     Handover,
@@ -41,6 +40,7 @@ from modal_gpu_magic.wire.transfer import prepare
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.own_code import stopping
 from modal_gpu_magic.wire.values.remote import held_in
+from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping

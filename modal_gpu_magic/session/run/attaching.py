@@ -23,10 +23,10 @@ from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import RESULT, Answer, Request, RunTrace, is_result
 from modal_gpu_magic.wire.pickles.fingerprints import look
-from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.saved.reading import SavedState
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.remote import RemoteValue
+from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

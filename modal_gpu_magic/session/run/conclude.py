@@ -45,8 +45,8 @@ from modal_gpu_magic.session.values.sync import Outgoing
 from modal_gpu_magic.session.values.versions import Versions
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Event, Failure, Need
-from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed, unpack
+from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from modal_gpu_magic.session.run.cell import Cell

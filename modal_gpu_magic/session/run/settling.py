@@ -21,8 +21,8 @@ from modal_gpu_magic.session.values.conflicts import Conflicts
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import RunTrace
-from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.transfer import Packed
+from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import gc
+import logging
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -138,7 +139,7 @@ class Graph:
             self._special[kind] = _of_tensor
         if kind in _PASSED or issubclass(kind, type):
             role = _PASS
-        elif kind in self._special or package_of(kind) in _CLOSED or is_array_kind(kind):
+        elif kind in self._special or package_of(kind) in _CLOSED or issubclass(kind, _LOGGERS) or is_array_kind(kind):
             role = _ASK
         else:
             role = _READ
@@ -202,8 +203,10 @@ def reached(values: Iterable[Any], namespace: dict[str, Any]) -> dict[int, str]:
     return graph.owners
 
 
-_CLOSED = frozenset({"numpy", "pandas", "polars", "pyarrow", "_thread", "threading", "logging", "ipykernel", "IPython"})
+_CLOSED = frozenset({"numpy", "pandas", "polars", "pyarrow", "_thread", "threading", "ipykernel", "IPython"})
 """Packages whose objects are not searched: the package itself manages what its objects share."""
+_LOGGERS = (logging.Logger, logging.Manager, logging.PlaceHolder)
+"""Objects of the process, which go by their names."""
 
 
 def _of_library(value: Any) -> list[Any]:

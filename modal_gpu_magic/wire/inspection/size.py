@@ -10,12 +10,12 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from modal_gpu_magic.wire.pickles.silent_warnings import unwarned
 from modal_gpu_magic.wire.pickles.types.arrays import sent_bytes
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain, is_sliver
 from modal_gpu_magic.wire.values.imports import DeferredImport
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.own_code import pass_on
+from modal_gpu_magic.wire.values.silent_warnings import unwarned
 from modal_gpu_magic.wire.values.torch_facts import past_class, storage_of
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from modal_gpu_magic.wire.pickles.types.classes import reduce_class
 from modal_gpu_magic.wire.pickles.types.exceptions import reduce_exception
 from modal_gpu_magic.wire.pickles.types.functions import reduce_function
 from modal_gpu_magic.wire.pickles.types.instances import needs_care, reduce_instance
+from modal_gpu_magic.wire.pickles.types.log_handlers import is_handler, reduce_handler
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement, reduce_member
 from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer, reduce_optimizer
 from modal_gpu_magic.wire.pickles.types.parametrized import is_parametrized, reduce_module
@@ -63,6 +64,7 @@ _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
     (is_array_kind, reduce_kind),
     (is_parametrized, reduce_module),
     (is_parser_part, reduce_parser_part),
+    (is_handler, reduce_handler),
 )
 """Predicates and reducers; the first match applies."""
 

@@ -12,6 +12,7 @@ import collections
 import contextlib
 import functools
 import io
+import logging
 import random
 import types
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from modal_gpu_magic.wire.pickles.identity import has_identity
 from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take, writer_of
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_plain_array
 from modal_gpu_magic.wire.pickles.types.iterators import ITERATORS, end_iterator
+from modal_gpu_magic.wire.pickles.types.log_handlers import absorb_handler
 from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS, is_view_of_same
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 from modal_gpu_magic.wire.pickles.types.memory_views import is_same_view
@@ -59,7 +61,7 @@ def absorb(old: Any, new: Any) -> bool:
         return True
     if kind in _ATOMS:
         return False
-    return _instance(old, new)
+    return absorb_handler(old, new) if issubclass(kind, logging.Handler) else _instance(old, new)
 
 
 def take_class(value: Any, kind: type) -> None:

@@ -1,10 +1,9 @@
-"""The states of the interpreter: environment, import path, warnings, logging, numbers, locale, recursion limit."""
+"""The states of the interpreter: environment, import path, warnings, numbers, locale, recursion limit."""
 
 from __future__ import annotations
 
 import decimal
 import locale
-import logging
 import os
 import re
 import sys
@@ -14,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from modal_gpu_magic.wire.process.import_hook import ImportWatch
+from modal_gpu_magic.wire.process.loggers import LOGGING
 from modal_gpu_magic.wire.process.process_state import State, settings
+from modal_gpu_magic.wire.values.silent_warnings import HIDING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -206,7 +207,7 @@ class ImportPath:
 
 # Warnings.
 
-OWN_FILTERS: Final = ("To exit: use 'exit', 'quit', or Ctrl-D", "IProgress not found")
+OWN_FILTERS: Final = ("To exit: use 'exit', 'quit', or Ctrl-D", "IProgress not found", HIDING)
 """Messages of warnings that are not wanted in a container: the first is IPython's, the second advises on widgets."""
 
 _WARNINGS = "warnings"
@@ -273,80 +274,6 @@ def _category(name: str) -> type[Warning] | None:
     return found if isinstance(found, type) and issubclass(found, Warning) else None
 
 
-# Logging.
-
-_QUIET = ("IPKernelApp", "asyncio", "modal-", "tornado", "traitlets")
-"""Prefixes of the loggers of the programs that run cells."""
-_ROOT = "root"
-
-
-def _read_loggers(asked: Collection[str]) -> Items:
-    """Read level, `propagate`, `disabled` and plain handlers of each logger that differs from a new logger."""
-    items = {}
-    root = _facts(_ROOT, logging.root)
-    if root != (logging.WARNING, True, False, ()) or _ROOT in asked:
-        items[_ROOT] = root
-    # `loggerDict` is undocumented (since Python 2.3). Without it only the root logger is sent.
-    for name, each in list(getattr(logging.root.manager, "loggerDict", {}).items()):
-        if type(each) is logging.PlaceHolder:
-            continue
-        if each.level or each.handlers or each.disabled or not each.propagate or name in asked:
-            facts = _facts(name, each)
-            if (name in asked or facts != (logging.NOTSET, True, False, ())) and not name.startswith(_QUIET):
-                items[name] = facts
-    return items
-
-
-def _facts(name: str, logger: logging.Logger) -> tuple[Any, ...]:
-    handlers: tuple[Any, ...] = ()
-    if logger.handlers and not _is_of_a_library(name):
-        handlers = tuple(each for handler in logger.handlers if (each := _handler(handler)) is not None)
-    return logger.level, logger.propagate, logger.disabled, handlers
-
-
-def _is_of_a_library(name: str) -> bool:
-    """Whether a logger belongs to an imported library, which creates its handlers on both sides itself."""
-    top = name.partition(".")[0]
-    return top in sys.modules and top not in (_ROOT, "__main__")
-
-
-def _handler(handler: logging.Handler) -> tuple[Any, ...] | None:
-    """Return stream, level and format of a handler that writes to stdout or stderr; None for every other handler.
-
-    A handler or a formatter of another class is described as the plain one nearest to it: no message is lost.
-    """
-    # rich's RichHandler writes to the file of its console.
-    target = getattr(handler, "stream", None) or getattr(getattr(handler, "console", None), "file", None)
-    stream = next((name for name in ("stdout", "stderr") if target is getattr(sys, name)), None)
-    if stream is None or handler.filters:
-        return None
-    form = handler.formatter
-    text, dates = getattr(form, "_fmt", None), getattr(form, "datefmt", None)  # no public reader of `_fmt`, `_style`
-    if not isinstance(text, str):
-        return stream, handler.level, None, None, "%"
-    signs: dict[Any, str] = {logging.PercentStyle: "%", logging.StrFormatStyle: "{", logging.StringTemplateStyle: "$"}
-    return stream, handler.level, text, dates, signs.get(type(getattr(form, "_style", None)), "%")
-
-
-def _write_logger(name: str, value: Any) -> None:
-    logger = logging.root if name == _ROOT else logging.getLogger(name)
-    level, logger.propagate, logger.disabled, handlers = value
-    logger.setLevel(level)
-    lacking = list(handlers)
-    for handler in list(logger.handlers):
-        described = _handler(handler)
-        if described in lacking:  # the handler stays, of whatever class it is
-            lacking.remove(described)
-        elif described is not None:
-            logger.removeHandler(handler)
-    for stream, lowest, text, dates, style in lacking:
-        made = logging.StreamHandler(getattr(sys, stream))
-        made.setLevel(lowest)
-        if text is not None:
-            made.setFormatter(logging.Formatter(text, dates, style))
-        logger.addHandler(made)
-
-
 # Numbers.
 
 _OF_CONTEXT = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
@@ -402,13 +329,7 @@ _FILTERS = _Filters()
 
 INTERPRETER: Final = (
     State(_WARNINGS, _FILTERS.read, _FILTERS.write),
-    State("logging", _read_loggers, _write_logger),
-    settings(
-        "logging.disable",
-        lambda: {_LIMIT: logging.root.manager.disable},
-        lambda _, value: logging.disable(value),
-        lambda: {_LIMIT: logging.NOTSET},
-    ),
+    *LOGGING,
     settings(
         "recursion",
         lambda: {_LIMIT: sys.getrecursionlimit()},

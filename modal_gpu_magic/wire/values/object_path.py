@@ -9,6 +9,7 @@ import itertools
 import types
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.values.attributes import attributes_of
 from modal_gpu_magic.wire.values.kinds import is_a, module_of
 
 if TYPE_CHECKING:
@@ -78,9 +79,8 @@ def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
     holders = [value] if is_a(value, type) else [each for each in kind.__mro__ if module_of(each) == "__main__"]
-    if kind.__dictoffset__ and not is_a(value, type):
-        for name, part in object.__getattribute__(value, "__dict__").items():
-            yield f".{name}", part
+    for name, part in ({} if is_a(value, type) else attributes_of(value) or {}).items():
+        yield f".{name}", part
     for each in kind.__mro__:
         for name, found in each.__dict__.items():
             if type(found) is types.MemberDescriptorType and module_of(each) not in ("builtins", "types"):

@@ -15,6 +15,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.values.attributes import attributes_of
 from modal_gpu_magic.wire.values.kinds import module_of
 from modal_gpu_magic.wire.values.lookups import code_looks_up_any_name, names_in_texts
 from modal_gpu_magic.wire.values.own_code import pass_on
@@ -195,13 +196,11 @@ def _items(value: Any) -> Iterator[Any]:
 
 def _attributes(value: Any) -> Iterator[Any]:
     """Yield the values in the `__dict__`, the slots and the built-in attributes of an instance."""
+    yield from _more_than_atoms((attributes_of(value) or {}).values())
     for base in type(value).__mro__:
         for name in _MEMBERS.get(base, ()):
             yield object.__getattribute__(value, name)
-        its = vars(base)
-        if type(its.get("__dict__")) is types.GetSetDescriptorType:
-            yield from _more_than_atoms(its["__dict__"].__get__(value).values())
-        for slot in its.values() if module_of(base) == "__main__" else ():
+        for slot in vars(base).values() if module_of(base) == "__main__" else ():
             if type(slot) is types.MemberDescriptorType:
                 with contextlib.suppress(AttributeError):  # the slot was never set
                     yield slot.__get__(value)

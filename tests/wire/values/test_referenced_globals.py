@@ -182,6 +182,13 @@ def test_functions_of_libraries_use_nothing_of_ours(namespace: dict[str, Any]) -
     assert reach(["f"], {**namespace, "f": json.dumps, "_default_encoder": 1}) == {"f"}
 
 
+def test_a_partial_stays_as_it_was() -> None:
+    """Reading its `__dict__` makes one, and Python joins a partial without one with the next."""
+    part = functools.partial(max, 1)
+    reach(["part"], {"part": part})
+    assert functools.partial(part, 2).func is max
+
+
 def test_a_remote_value_is_not_looked_into() -> None:
     assert reach(["r"], {"r": RemoteValue("r", "s", "list")}) == {"r"}
 
