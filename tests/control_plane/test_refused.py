@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import modal
@@ -170,24 +172,42 @@ def refused(status: Status, words: str) -> None:
     assert not any(each in words for each in ("bug", "Error", "Traceback", "\n", "\0")), words
 
 
-def test_a_container_that_cannot_be_set_up_ends_its_calls(plane: Plane, client: Any) -> None:
-    """Nothing waits for a container whose files cannot be put in place: here, in that of the process that waits."""
-    seed = plane.environment["PYTHONHASHSEED"]  # with which that process was started
-    image = modal.Image.debian_slim().env({"OK": "1", "PYTHONHASHSEED": seed})
+def one(app: modal.App, **options: Any) -> Any:
+    """A function of an app that returns 1."""
+    return app.function(serialized=True, name="f", **options)(lambda: 1)
+
+
+def test_a_container_that_cannot_be_set_up_ends_its_calls(plane: Plane, client: Any, tmp_path: Path) -> None:
+    """Nothing waits for a container whose files cannot be put in place: here, a content is lost."""
+    data = tmp_path / "data"
+    data.write_bytes(os.urandom(8))
     app = modal.App("cannot")
-    function: Any = app.function(serialized=True, name="f", image=image, secrets=[modal.Secret.from_dict({"A": "1"})])(
-        lambda: 1
-    )
+    function = one(app, image=modal.Image.debian_slim().add_local_file(data, "/root/data"))
     with app.run(client=client):
-        (plane.root / "c0" / "args").mkdir()
+        (plane.root / "contents" / hashlib.sha256(data.read_bytes()).hexdigest()).unlink()
         with pytest.raises(modal.exception.Error, match="cannot be set up"):
             function.remote()
+
+
+def test_a_container_without_a_directory_ends_its_calls(places: dict[str, str]) -> None:
+    """Here, the first one's is taken. The next container starts."""
+    own = Plane(places)
+    try:
+        (own.root / "c0").mkdir()
+        app = modal.App("none")
+        function = one(app)
+        with app.run(client=own.client()):
+            with pytest.raises(modal.exception.Error, match=r"cannot be started: .* File exists"):
+                function.remote()
+            assert function.remote() == 1
+    finally:
+        own.leave()
 
 
 def test_a_wide_range_of_outputs_holds_nobody_up(plane: Plane, client: Any) -> None:
     """The server looks at the outputs that exist, not at each number of the range."""
     app = modal.App("wide")
-    function: Any = app.function(serialized=True, name="f")(lambda: 1)
+    function = one(app)
     with app.run(client=client):
         call = function.spawn()
         call.get()

@@ -5,6 +5,7 @@ Imported before slow modules, so that the fork server imports while the control 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -145,14 +146,25 @@ class ForkServers:
             self._servers[_key(first.variables)] = first
 
     def fork(self, variables: Variables) -> ContainerPipes:
-        """Fork a container that has these variables before Python runs."""
+        """Fork a container that has these variables before Python runs.
+
+        Raises:
+            OSError: the machine has no room for its directory, its pipes or its process.
+        """
         root = ContainerRoot(self._root / f"c{self._containers}")
         self._containers += 1
         root.make()
-        (their_definition, definition), (their_guard, guard) = os.pipe(), os.pipe()
-        (status, their_status), (stdout, their_stdout), (stderr, their_stderr) = os.pipe(), os.pipe(), os.pipe()
-        theirs = Pipes(their_definition, their_guard, their_status, their_stdout, their_stderr)
-        server = self._request(variables, theirs)
+        pipes: list[tuple[int, int]] = []
+        try:
+            for _ in Pipes._fields:
+                pipes.append(os.pipe())  # noqa: PERF401 - those before one that fails are closed
+            (defined, definition), (guarded, guard), (status, reported), (stdout, out), (stderr, err) = pipes
+            theirs = Pipes(defined, guarded, reported, out, err)
+            server = self._request(variables, theirs)
+        except OSError:
+            for each in itertools.chain(*pipes):
+                os.close(each)
+            raise
         theirs.close()
         return ContainerPipes(root, server, definition, guard, status, stdout, stderr)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -59,13 +60,23 @@ class Containers:
         """Start a process for `container`. `on_end` is called when the process has ended."""
         self._meter.begin(container)
         variables = self._container_setup.variables(container)
-        pipes = self._fork_servers.fork(
-            {name: value for name, value in variables.items() if name.startswith(BEFORE_PYTHON)}
-        )
+        try:
+            pipes = self._fork_servers.fork(
+                {name: value for name, value in variables.items() if name.startswith(BEFORE_PYTHON)}
+            )
+        except OSError as error:
+            asyncio.get_running_loop().call_soon(self._fail, container, error)
+            return
         child = self._children[container.id] = Child(pipes)
         task = asyncio.get_running_loop().create_task(self._run(container, child, variables))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _fail(self, container: Container, error: OSError) -> None:
+        """End a container that has no process."""
+        container.startup_failure = failure(f"The container cannot be started: {error}.")
+        self._meter.end(container, 1, time.monotonic())
+        self.on_end(container, container.startup_failure)
 
     async def _run(self, container: Container, child: Child, variables: dict[str, str]) -> None:
         """Run one container from its setup to its end."""
