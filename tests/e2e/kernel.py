@@ -226,6 +226,7 @@ class Kernel:
         `may_lose_reply`: ■ may come at any moment. One that comes when the cell has ended and ipykernel has not sent the
         reply ends ipykernel's own code, and no reply is sent: in a kernel without the extension, too (24 of 300 at random).
         A part of one may be sent (2 of 1,310), which the next reply follows: that cell's reply is what the cell has shown.
+        So may a part of an output be: that cell has no reply either.
         """
         self.cells += 1
         shown: list[Message] = []
@@ -262,9 +263,7 @@ class Kernel:
                     raise
                 reply, self._may_be_torn = NO_REPLY, True
             except ValueError as error:
-                if not self._may_be_torn or "Invalid Signature" not in str(error):
-                    raise
-                reply, self._may_be_torn = _reply_as_shown(shown), False
+                reply = self._past_torn_message(error, shown, may_lose_reply=may_lose_reply)
         return Result(
             messages=tuple(m for m in shown if not m.ours),
             notes=tuple(m for m in shown if m.ours),
@@ -274,6 +273,18 @@ class Kernel:
             id=reply["parent_header"]["msg_id"],
             all=tuple(shown),
         )
+
+    def _past_torn_message(
+        self, error: ValueError, shown: Sequence[Message], *, may_lose_reply: bool
+    ) -> dict[str, Any]:
+        """Return what stands for the reply when a part of a message has arrived; any other error is raised."""
+        if may_lose_reply and "<IDS|MSG>" in str(error):  # of an output
+            self._may_be_torn = True
+            return NO_REPLY
+        if not self._may_be_torn or "Invalid Signature" not in str(error):
+            raise error
+        self._may_be_torn = False
+        return _reply_as_shown(shown)
 
     def load(self) -> None:
         """Load the extension."""
