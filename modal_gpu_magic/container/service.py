@@ -36,6 +36,7 @@ from modal_gpu_magic.wire.messages.batching import batched
 from modal_gpu_magic.wire.messages.events import Answer, Failure
 from modal_gpu_magic.wire.transfer import unpack
 from modal_gpu_magic.wire.values.own_code import words_of
+from modal_gpu_magic.wire.values.submodules import import_submodules
 
 Post = Callable[[list[bytes]], None]
 FAILS = (Exception, SystemExit)
@@ -160,6 +161,7 @@ class Host:
             LocalModules(self._workdir).take(self.program.modules, namespace)
         self._workdir.take(self.program.files)
         store: Store = SharedStore(self.program.store) if self.program.store else InlineStore(dict(values.inline))
+        import_submodules(self.program.submodules)
         arrived = unpack(values, namespace, store, restore_devices=True)
         namespace["batched"] = batched
         namespace.update(arrived.values)

@@ -32,6 +32,7 @@ from modal_gpu_magic.wire.messages.events import Asked, Need, Request
 from modal_gpu_magic.wire.transfer import Packed, prepare
 from modal_gpu_magic.wire.values.referenced_globals import every_name
 from modal_gpu_magic.wire.values.silent_warnings import unwarned
+from modal_gpu_magic.wire.values.submodules import submodules_read
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.cell.facts import CellFacts
@@ -227,6 +228,7 @@ class Dispatcher(AppHolder):
             mutates=frozenset(names.mutates | augmented),
             import_statements=dict(facts.import_statements),
             stars=tuple(names.stars),
+            submodules=submodules_read(cell.source, names.reads, self.namespace),
             imports=cell.imports,
             installs=extra,
             python=KERNEL_PYTHON,

@@ -46,6 +46,7 @@ class Program:
         files: files of the notebook's project that the source names.
         asked: the resources requested for the container, as `modal_gpu_magic.current()` shows them.
         states: the process's state in which the container begins.
+        submodules: submodules that the source and the functions read through packages.
     """
 
     service: str
@@ -58,6 +59,7 @@ class Program:
     files: ProjectFiles = field(default_factory=ProjectFiles)
     asked: Asked = field(default_factory=Asked)
     states: States = field(default_factory=dict)
+    submodules: tuple[str, ...] = ()
 
 
 class Fault(Exception):  # noqa: N818 - the class carries a user's error and is no error of this package

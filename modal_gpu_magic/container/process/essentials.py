@@ -123,6 +123,21 @@ def cell_begins() -> None:
     _hooks.clear()
 
 
+def is_guarded(module: str) -> bool:
+    """Whether this package's code uses a module between cells, so that cells' replacements are not in effect then."""
+    return module.partition(".")[0] in LIBRARIES
+
+
+def replace(holder: Any, name: str, value: Any) -> None:
+    """Replace an attribute of such a module, or of a class in it, as a cell would: it is in effect in cells."""
+    functions = _functions.get(getattr(holder, "__name__", ""))
+    if functions is None or functions.table is not vars(holder) or name not in functions.originals:
+        setattr(holder, name, value)
+        return
+    _replaced[:] = [each for each in _replaced if each[0] is not functions.table or each[1] != name]
+    _replaced.append((functions.table, name, value))
+
+
 def user_begins() -> None:
     """User code is about to run: its replacements take effect."""
     _running.append(None)

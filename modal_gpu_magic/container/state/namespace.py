@@ -30,6 +30,7 @@ from modal_gpu_magic.wire.values.imports import Import
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.referenced_globals import is_name
 from modal_gpu_magic.wire.values.remote import held_in
+from modal_gpu_magic.wire.values.submodules import import_submodules
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -105,6 +106,7 @@ class NamespaceSync:
             self.unloaded.discard(name)
         self.unloaded.bound(request.values.names)
         dropped = [self.namespace.pop(name, None) for name in request.drops]  # the values may refer to objects in them
+        import_submodules(request.submodules)
         with self.held.in_namespace():
             arrived = unpack(
                 request.values,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modal_gpu_magic.container.process import essentials
 from modal_gpu_magic.wire.process.interpreter import IMPORT_PATH
 from modal_gpu_magic.wire.process.process_state import States, difference, encoded, merged
 from modal_gpu_magic.wire.process.state_table import own_states
@@ -21,6 +22,7 @@ class ProcessState:
         self._shell, self._has_begun = shell, False
         found = own_states(container=True)
         self._process, self._path = found.process, found.path
+        found.libraries.stays, found.libraries.put = essentials.is_guarded, essentials.replace
         self._before: States = {}
         self._after: States = self._read({})
         """The state after the last cell, including state received since."""

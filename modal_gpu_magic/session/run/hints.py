@@ -7,7 +7,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.errors import ContainerLost, RemoteError
 from modal_gpu_magic.metrics.memory_text import memory_text
@@ -15,6 +15,7 @@ from modal_gpu_magic.plan.machine.advice import larger, ready_line
 from modal_gpu_magic.plan.machine.quote import quote, rate
 from modal_gpu_magic.session.project.module_origin import own_locations
 from modal_gpu_magic.session.project.sent_files import FILE_BYTES, LISTED_BYTES, LISTED_FILES
+from modal_gpu_magic.wire.values.kinds import name_of
 from modal_gpu_magic.wire.values.own_code import words_of
 
 if TYPE_CHECKING:
@@ -89,11 +90,40 @@ def hint(
             return f"`{name}` was not sent: {held[name]}."
         if name in namespace:
             return f"`{name}` exists in the notebook, but the cell does not seem to read it: send it with --in {name}."
+    if isinstance(error, AttributeError) and (lacking := _LACKING.match(words_of(error))):
+        return _attribute_hint(*lacking.groups())
     if isinstance(error, ModuleNotFoundError) and isinstance(error.name, str) and error.name:
         return _module_hint(error.name.partition(".")[0])
     if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
         return _file_hint(error.filename, project)
     return None
+
+
+_LACKING: Final = re.compile(r"(?:(module|type object) )?'([\w.]+)'(?: object)? has no attribute '(\w+)'")
+
+
+def _attribute_hint(kind: str | None, owner: str, name: str) -> str | None:
+    """The hint for an attribute that a module or a class has in the notebook, because a call has set the attribute."""
+    holders: list[Any] = [sys.modules.get(owner)] if kind == "module" else _classes_named(owner)
+    if not any(name in getattr(holder, "__dict__", ()) for holder in holders):
+        return None
+    return (
+        f"`{owner}` has the attribute `{name}` in the notebook: what has set it has not run in the container. "
+        "Run it in a %%modal_gpu cell, too."
+    )
+
+
+def _classes_named(name: str) -> list[type]:
+    """Return the classes of this process with a name."""
+    found: dict[int, type] = {}
+    waiting: list[type] = [object]
+    while waiting:
+        below: list[type] = type.__subclasses__(waiting.pop())
+        new = [each for each in below if id(each) not in found]
+        found.update((id(each), each) for each in new)
+        waiting += new
+    named = [kind for kind in found.values() if name_of(kind) == name]
+    return [base for kind in named for base in kind.__mro__[:-1]]
 
 
 def _module_hint(module: str) -> str | None:

@@ -22,6 +22,7 @@ from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
 from modal_gpu_magic.wire.messages.events import Asked
 from modal_gpu_magic.wire.transfer import pack
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts
+from modal_gpu_magic.wire.values.submodules import submodules_read
 
 if TYPE_CHECKING:
     from modal_gpu_magic.plan.cell.cellsource import Transform
@@ -124,6 +125,7 @@ class Contents:
             files=files.outgoing(self._cell.files),
             asked=Asked(tuple(map(str, machine.gpus)), backend.kind, dict(SMI_NAMES)),
             states=states,
+            submodules=submodules_read(self._cell.source, values, self.namespace),
         )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.wire.process.generators import GENERATORS
 from modal_gpu_magic.wire.process.interpreter import ENVIRONMENT, IMPORT_PATH, OF_THE_PLACE
+from modal_gpu_magic.wire.process.library_attributes import LIBRARY_ATTRIBUTES, data_of, shown
 from modal_gpu_magic.wire.process.module_attributes import MODULE_ATTRIBUTES
-from modal_gpu_magic.wire.process.process_state import States, difference, encoded, merged, without
+from modal_gpu_magic.wire.process.process_state import Items, States, difference, encoded, merged, without
 from modal_gpu_magic.wire.process.state_table import own_states
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from modal_gpu_magic.plan.machine.definition import Machine
 
@@ -25,6 +26,8 @@ _OF_A_SESSION: Final = frozenset({IMPORT_PATH, *(state.name for state in GENERAT
 OWN_OF_A_MODULE: Final = (
     "is no plain data and is not sent: in the container, the module has its own. Set it in a %%modal_gpu cell, too."
 )
+
+OWN_OF_A_LIBRARY: Final = "cannot be sent: the container has its own. Set it in a %%modal_gpu cell, too."
 
 
 class ProcessState:
@@ -38,8 +41,8 @@ class ProcessState:
         self._sending: States = {}
         self._secrets: dict[str, str] = {}
         """Environment variables that are not sent, with the reason."""
-        self._module_secrets: dict[str, str] = {}
-        """Attributes of the user's modules (`config.KEY`) that are not sent, likewise."""
+        self._attribute_secrets: dict[str, str] = {}
+        """Attributes of modules (`config.KEY`) that are not sent, likewise."""
         self._said: set[str] = set()
 
     @contextmanager
@@ -59,15 +62,14 @@ class ProcessState:
         """
         changed = difference(self._known, self._current)
         allowed = {*include, *(name for name, _ in machine.env)}
-        variables, attributes = changed.get(ENVIRONMENT, {}), changed.get(MODULE_ATTRIBUTES, {})
+        variables = changed.get(ENVIRONMENT, {})
         found = {name: looks_secret(name, value) for name, value in variables.items() if name not in allowed}
         self._secrets = {name: why for name, why in found.items() if why}
         for name in self._secrets:
             del variables[name]
-        of_modules = {key: looks_secret(key.rpartition(" ")[2], value) for key, value in attributes.items()}
-        self._module_secrets = {key.replace(" ", "."): why for key, why in of_modules.items() if why}
-        for key in [key for key, why in of_modules.items() if why]:
-            del attributes[key]
+        self._attribute_secrets = {}
+        self._attribute_secrets.update(_without_secrets(changed.get(MODULE_ATTRIBUTES, {})))
+        self._attribute_secrets.update(_without_secrets(changed.get(LIBRARY_ATTRIBUTES, {}), data_of))
         self._sending = changed
         return encoded(changed)
 
@@ -107,8 +109,9 @@ class ProcessState:
         reasons = {**{name: OF_THE_PLACE[name] for name in self._table.unfollowed}, **self._secrets}
         given = {name for name, _ in machine.env}
         new = {name: why for name, why in reasons.items() if name not in self._said | given}
-        attributes = {name: f"is not sent: {why}." for name, why in self._module_secrets.items()}
+        attributes = {name: f"is not sent: {why}." for name, why in self._attribute_secrets.items()}
         attributes.update(dict.fromkeys(self._table.modules.unsent, OWN_OF_A_MODULE))
+        attributes.update(dict.fromkeys(self._table.libraries.unsent, OWN_OF_A_LIBRARY))
         attributes = {name: words for name, words in attributes.items() if name not in self._said}
         self._said.update(new, attributes)
         return (
@@ -118,3 +121,12 @@ class ProcessState:
             ),
             *(f"`{name}`, which a cell has set, {words}" for name, words in attributes.items()),
         )
+
+
+def _without_secrets(attributes: Items, data: Callable[[Any], Any] = lambda value: value) -> dict[str, str]:
+    """Remove the attributes that look like credentials, and return them with the reason. `data`: of an item."""
+    found = {key: looks_secret(key.rpartition(" ")[2], data(item)) for key, item in attributes.items()}
+    secrets = {key: why for key, why in found.items() if why}
+    for key in secrets:
+        del attributes[key]
+    return {shown(key): why for key, why in secrets.items()}

@@ -6,8 +6,6 @@ older value of the kernel never overwrites a newer one in the container.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +28,7 @@ from modal_gpu_magic.wire.transfer import unpack
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.referenced_globals import every_name, is_name, reach
 from modal_gpu_magic.wire.values.remote import RemoteValue, facts, is_lost, lose, own_of, redescribe
+from modal_gpu_magic.wire.values.submodules import import_submodules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -429,7 +428,7 @@ class Values:
         transfer = cast("Transfer", answer.values)
         arrived = unpack(transfer, self.namespace, store, hasher, table=self.table, bind=True)
         self.table.stale -= arrived.current
-        _import(answer.submodules)
+        import_submodules(answer.submodules)
         result = arrived.values.pop(RESULT, None)
         named = {name: value for name, value in arrived.values.items() if token_in(name) is None}
         for name in named:
@@ -558,10 +557,3 @@ class Values:
 def _worth_naming(names: Iterable[str]) -> tuple[str, ...]:
     """The names in order, without `_`, `__` and `_12`, under which IPython stores results."""
     return tuple(sorted(name for name in names if not is_result(name)))
-
-
-def _import(submodules: Iterable[str]) -> None:
-    """Import submodules in the kernel, since `import xml.dom` in a cell loads `xml.dom` and binds only `xml`."""
-    for name in submodules:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)

@@ -404,6 +404,8 @@ class Request(Compact):
     """By name, the import statements of the cell that may bind the name."""
     stars: tuple[str, ...] = ()
     """Modules that the cell star-imports."""
+    submodules: tuple[str, ...] = ()
+    """Submodules that the cell reads through packages."""
     imports: dict[str, str] = field(default_factory=dict)
     """Modules that the cell imports, with their requirements (`{"pandas": "pandas==2.2.1"}`): installed if missing."""
     installs: tuple[str, ...] = ()

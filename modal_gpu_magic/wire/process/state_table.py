@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from modal_gpu_magic.wire.process.assignments import Assignments
 from modal_gpu_magic.wire.process.generators import GENERATORS
 from modal_gpu_magic.wire.process.initial_state import at_start
 from modal_gpu_magic.wire.process.interpreter import (
@@ -16,6 +17,7 @@ from modal_gpu_magic.wire.process.interpreter import (
 )
 from modal_gpu_magic.wire.process.ipython import SHELL
 from modal_gpu_magic.wire.process.libraries import LIBRARIES
+from modal_gpu_magic.wire.process.library_attributes import LibraryAttributes
 from modal_gpu_magic.wire.process.module_attributes import ModuleAttributes
 from modal_gpu_magic.wire.process.process_state import Process
 from modal_gpu_magic.wire.process.sympy_printing import SYMPY
@@ -29,12 +31,14 @@ class OwnStates:
         process: reads and writes the states.
         path: the import path.
         modules: the attributes of the user's modules.
+        libraries: the attributes of libraries and of classes.
         variables: the environment at the start of the process.
     """
 
     process: Process
     path: ImportPath
     modules: ModuleAttributes
+    libraries: LibraryAttributes
     variables: dict[str, str]
 
     @property
@@ -56,8 +60,9 @@ def own_states(*, container: bool = False) -> OwnStates:
         start = at_start()
         path = ImportPath(start.folder, start.path)
         variables = dict(os.environ) if container else variables_at_start()
-        modules = ModuleAttributes()
-        own = Environment(variables).state, path.state, modules.state
+        assigned = Assignments()
+        modules, libraries = ModuleAttributes(assigned), LibraryAttributes(assigned)
+        own = Environment(variables).state, path.state, modules.state, libraries.state
         table = (*own, *INTERPRETER, *GENERATORS, *LIBRARIES, *SHELL, SYMPY)
-        _own.append(OwnStates(Process(table), path, modules, variables))
+        _own.append(OwnStates(Process(table), path, modules, libraries, variables))
     return _own[0]

@@ -1,98 +1,13 @@
-"""Which attributes of which modules a cell's text sets, and what is plain enough to be sent."""
+"""What is plain enough to be sent as an attribute of a module."""
 
 from __future__ import annotations
 
-import os
-import sys
-import types
 from typing import Any
 
 import numpy as np
 import pytest
 
-from modal_gpu_magic.wire.process.module_attributes import MOST_CHARACTERS, MOST_ITEMS, attributes_set, is_own, is_plain
-
-
-def module(name: str, /, **attributes: Any) -> types.ModuleType:
-    made = types.ModuleType(name)
-    made.__file__ = f"/home/user/{name.replace('.', '/')}.py"
-    made.__dict__.update(attributes)
-    return made
-
-
-CONFIG = module("config", lr=1, layers=[1], options={}, name="a", box=object())
-NAMES = {
-    "o": CONFIG.options,
-    "box": CONFIG.box,
-    "other": {},
-    "config": CONFIG,
-    "c": CONFIG,
-    "package": module("package", config=module("package.config")),
-    "np": np,
-    "x": 1,
-}
-
-TEXTS = {
-    "config.lr = 1": {"config lr"},
-    "c.lr += 1": {"config lr"},
-    "config.lr: float = 1": {"config lr"},
-    "config.lr, config.new = 1, 2": {"config lr", "config new"},
-    "for config.i in range(3): pass": {"config i"},
-    "with open('f') as config.file: pass": {"config file"},
-    "def f():\n    config.lr = 1": {"config lr"},
-    "config.options['a'] = 1": {"config options"},
-    "del config.options['a']": {"config options"},
-    "config.layers[0] += 1": {"config layers"},
-    "config.options['a']['b'].c = 1": {"config options"},
-    "config.box.size = 1": {"config box"},
-    "config.box.update(1)": set(),
-    "del config.lr": {"config lr"},
-    "from config import options as o\no['a'] = 1": {"config options"},
-    "from config import box\nbox.size = 1": {"config box"},
-    "from config import options as other\nother['a'] = 1": set(),
-    "o['a'] = 1": set(),
-    "config.layers.append(1)": {"config layers"},
-    "config.name.upper()": set(),
-    "config.unknown.append(1)": set(),
-    "setattr(config, 'lr', 1)": {"config lr"},
-    "setattr(config, name, 1)": set(),
-    "package.config.lr = 1": {"package.config lr"},
-    "package.config = 1": {"package config"},
-    "np.lr = 1": set(),
-    "x.lr = 1": set(),
-    "unknown.lr = 1": set(),
-    "config().lr = 1": set(),
-    "print(config.lr)": set(),
-    "config.train(config.lr)": set(),
-    "get_ipython().run_cell_magic('time', '', 'config.lr = 1')": {"config lr"},
-    "get_ipython().run_cell_magic('capture', 'x', 'config.lr = 1')": {"config lr"},
-    "get_ipython().run_cell_magic('modal_gpu', 'T4', 'config.lr = 1')": set(),
-    "get_ipython().run_cell_magic('bash', '', 'config.lr = 1')": set(),
-    "config.lr = (": set(),
-    "": set(),
-}
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_what_a_cell_sets(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "config", CONFIG)
-    assert {f"{name} {attribute}" for name, attribute in attributes_set(text, NAMES, {})} == TEXTS[text]
-
-
-def test_a_name_that_an_earlier_cell_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "config", CONFIG)
-    imported: dict[str, tuple[str, str]] = {}
-    assert [*attributes_set("from config import options as o", NAMES, imported)] == []
-    assert [*attributes_set("o['a'] = 1", NAMES, imported)] == [("config", "options")]
-
-
-@pytest.mark.parametrize(
-    "found, own",
-    [(CONFIG, True), (np, False), (os, False), (pytest, False), (types.ModuleType("no_file"), False)],
-)
-def test_whose_a_module_is(found: types.ModuleType, own: bool) -> None:
-    assert is_own(found) == own
-
+from modal_gpu_magic.wire.process.module_attributes import MOST_CHARACTERS, MOST_ITEMS, is_plain
 
 CYCLE: list[Any] = []
 CYCLE.append(CYCLE)

@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
+from modal_gpu_magic.wire.process.originals import reduce_original
 
 if TYPE_CHECKING:
     import types
@@ -25,7 +26,13 @@ _STATE = 2
 
 
 def reduce_function(_: Any, function: types.FunctionType) -> Any:
-    """Return the reduction of a generic function of the notebook; NotImplemented for all others."""
+    """Return the reduction of a generic function of the notebook, or of a function that a cell has replaced.
+
+    NotImplemented for all others.
+    """
+    original = reduce_original(function)
+    if original is not NotImplemented:
+        return original
     if not cloudpickle_names.goes_by_name(function) and function.__code__ is _BY_TYPE:
         return _reduce_generic(function)
     return NotImplemented

@@ -12,6 +12,8 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.process.originals import reduce_original
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -26,10 +28,13 @@ def generator_reducers() -> dict[type, Callable[[Any, Any], Any]]:
 
 
 def reduce_global_generator(value: Any) -> Any:
-    """Return the reduction by name of a global generator or its method; NotImplemented for every other value."""
+    """Return the reduction by name of a global generator or its method, or of a built-in function that a cell replaced.
+
+    NotImplemented for every other value.
+    """
     owner = getattr(value, "__self__", None) if type(value) in (types.MethodType, types.BuiltinMethodType) else value
     if owner is None or type(owner) is types.ModuleType:
-        return NotImplemented
+        return reduce_original(value)
     for generator, module, path in _generators():
         if owner is generator:
             return global_generator, (module, (*path, *(() if owner is value else (value.__name__,))))
