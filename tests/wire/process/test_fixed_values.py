@@ -63,7 +63,6 @@ FIXED = [
     *(
         functools.partial(torch.load, weights_only=False),
         property(len),
-        
         staticmethod(closing_over(1)),
     ),
     *(closing_over(len), closing_over(closing_over(1)), with_default(2)),
