@@ -183,19 +183,24 @@ def stand_guard(container: int, pipes: Pipes) -> NoReturn:
     """Wait for the end of the container, or end the container; then end what the container has started."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    os.write(pipes.status, b"%d\n" % container)
+    report(pipes.status, container)
     code = wait_for(container, pipes.guard)
     kill_family(container)
     if code is None:
         code = os.waitstatus_to_exitcode(os.waitpid(container, 0)[1])
-    with suppress(BrokenPipeError):  # the control plane has ended
-        os.write(pipes.status, b"%d\n" % code)
+    report(pipes.status, code)
     with suppress(ChildProcessError):  # none is left
         while True:  # a process that was being started when its parent was killed is found by the next round
             kill_family(container)
             os.waitpid(-1, os.WNOHANG)
             time.sleep(KILL_PERIOD)
     os._exit(0)
+
+
+def report(status: int, number: int) -> None:
+    """Send the control plane one line, unless the control plane has ended."""
+    with suppress(BrokenPipeError):
+        os.write(status, b"%d\n" % number)
 
 
 def wait_for(container: int, guard: int) -> int | None:
