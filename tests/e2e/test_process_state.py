@@ -322,6 +322,18 @@ CASES = {
         "N app.removeHandler(file); file.close()",
         "R app.handlers",
     ],
+    "thresholds of the garbage collector": [
+        "N import gc\ngc.set_threshold(500, 5, 5)",
+        "R gc.get_threshold()",
+        "R gc.set_threshold(700, 10, 10)",
+        "N gc.get_threshold()",
+    ],
+    "the timeout of sockets, and the interval of threads": [
+        "N import socket, sys\nsocket.setdefaulttimeout(50); sys.setswitchinterval(0.01)",
+        "R socket.getdefaulttimeout(), sys.getswitchinterval()",
+        "R socket.setdefaulttimeout(None); sys.setswitchinterval(0.005)",
+        "N socket.getdefaulttimeout(), sys.getswitchinterval()",
+    ],
     "the digits of integers": [
         "N import sys\nsys.set_int_max_str_digits(0)",
         "R len(str(10**5000))",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import decimal
+import gc
 import locale
 import os
 import re
+import socket
 import sys
 import time
 import warnings
@@ -323,7 +325,11 @@ def _write_locale(name: str, value: Any) -> None:
     locale.setlocale(getattr(locale, name), value)
 
 
-_LIMIT = "limit"
+_LIMIT, _INTERVAL, _TIMEOUT = "limit", "interval", "timeout"
+
+_THRESHOLDS: Final = gc.get_threshold()
+"""Whether the collector runs is no state: this package stops it for a moment in other threads."""
+
 
 _FILTERS = _Filters()
 
@@ -335,6 +341,24 @@ INTERPRETER: Final = (
         lambda: {_LIMIT: sys.getrecursionlimit()},
         lambda _, value: sys.setrecursionlimit(value),
         lambda: {_LIMIT: 1000},
+    ),
+    settings(
+        "switch interval",
+        lambda: {_INTERVAL: sys.getswitchinterval()},
+        lambda _, value: sys.setswitchinterval(value),
+        lambda: {_INTERVAL: 0.005},
+    ),
+    settings(
+        "socket",
+        lambda: {_TIMEOUT: socket.getdefaulttimeout()},
+        lambda _, value: socket.setdefaulttimeout(value),
+        lambda: {_TIMEOUT: None},
+    ),
+    settings(
+        "garbage collection",
+        lambda: {_LIMIT: gc.get_threshold()},
+        lambda _, value: gc.set_threshold(*value),
+        lambda: {_LIMIT: _THRESHOLDS},
     ),
     settings(
         "digits of integers",
