@@ -38,18 +38,8 @@ MOST_BYTES: Final = 100_000
 _OF_EACH_SIDE: Final = frozenset(
     {
         *("modal", "modal_proto", "modal_gpu_magic", "grpclib", "synchronicity", "cloudpickle", "xxhash"),
-        *(
-            "IPython",
-            "ipykernel",
-            "ipywidgets",
-            "comm",
-            "jupyter_client",
-            "jupyter_core",
-            "traitlets",
-            "tornado",
-            "zmq",
-        ),
-        *("__main__", "zmq", "posix", "_thread", "importlib", "runpy", "site", "threading", "signal"),
+        *("IPython", "ipykernel", "ipywidgets", "jupyter_client", "jupyter_core", "comm", "traitlets"),
+        *("tornado", "zmq", "__main__", "posix", "_thread", "importlib", "runpy", "site", "threading", "signal"),
     }
 )
 """Top-level names of modules whose attributes belong to the program that runs the cells."""
