@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.compare import SCRUBS, by_stream, shown
 from tests.e2e.kernel import Kernel, Message, Result
 from tests.scrub import scrub
+from tests.soak.__main__ import WARM_CELLS, Size, growth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,3 +133,12 @@ def test_the_magic_s_own_outputs_are_set_apart() -> None:
 )  # fmt: skip
 def test_scrub(raw: object, clean: object) -> None:
     assert scrub(raw, SCRUBS, less=("b",)) == clean
+
+
+def test_the_growth_of_processes_that_follow_one_another() -> None:
+    """A young kernel is smaller than the one before it, and both grow by 2 MB in a thousand cells once they are warm."""
+    old = [Size(100 + 0.002 * cells, cells, 1) for cells in range(0, 1000, 10)]
+    young = [Size(60 + 0.3 * min(cells, WARM_CELLS) + 0.002 * cells, cells, 2) for cells in range(0, 300, 10)]
+    brief = [Size(1.0 * cells, cells, 3) for cells in range(0, WARM_CELLS + 10, 10)]
+    grown = growth({"kernel": [*old, *young, *brief], "server": []}, plain=0.5)
+    assert grown == {"kernel": pytest.approx(1.5)}

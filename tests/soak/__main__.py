@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
-from statistics import linear_regression
+from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -29,15 +29,19 @@ from tests.soak.leaving import Leaving
 from tests.soak.staying import Staying
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 WARM_ACTS: Final = 300
 """Acts before the memory is measured for the first time: what is loaded when used has been used by then."""
+WARM_CELLS: Final = 60
+"""Cells of a process after its first measurement that do not count, for the same reason: kernels die, and others follow."""
 MEASURE_ACTS: Final = 20
-"""Acts between two measurements: the growth is the slope of the line through all of them.
+"""Acts between two measurements: the growth is the common slope of the lines through those of each process.
 
 Garbage in cycles is freed rarely: the memory of a server goes up by 2.5 MB in 1,100 cells, and down again at once.
 """
+MEASURED_LEAST: Final = 5
+"""Fewest measurements of a process that count."""
 JUDGED_ACTS: Final = 1500
 """Acts from which the growth is judged: a shorter run has seen too few of these cycles."""
 MOST_GROWTH: Final = 1.0
@@ -55,11 +59,13 @@ class Size:
     Attributes:
         megabytes: memory that only this process has.
         cells: the cells so far of its kernel, or of the kernels of a control plane.
+        pid: the process.
         is_kernel: whether the process is a kernel, which keeps each cell's source and output.
     """
 
     megabytes: float
     cells: int
+    pid: int
     is_kernel: bool = True
 
 
@@ -68,16 +74,21 @@ def sizes(staying: Staying | None, leaving: Leaving | None) -> dict[str, Size]:
     found: dict[str, Size] = {}
     if staying is not None:
         kernel = staying.kernel
-        found["kernel"] = Size(megabytes(pid_of(kernel)), kernel.cells)
+        found["kernel"] = size_of(pid_of(kernel), kernel.cells)
         for process in kernel.processes():
             if process.cmdline()[1:3] == ["-m", "modal_gpu_magic.control_plane"]:
-                found["control plane"] = Size(megabytes(process.pid), kernel.cells, is_kernel=False)
+                found["control plane"] = size_of(process.pid, kernel.cells, is_kernel=False)
     if leaving is not None:
         cells = sum(kernel.cells for kernel in leaving.user.kernels)
-        found["kernel of a detached session"] = Size(megabytes(pid_of(leaving.home)), leaving.home.cells)
+        found["kernel of a detached session"] = size_of(pid_of(leaving.home), leaving.home.cells)
         for pid in leaving.user.servers:
-            found["lasting control plane"] = Size(megabytes(pid), cells, is_kernel=False)
+            found["lasting control plane"] = size_of(pid, cells, is_kernel=False)
     return found
+
+
+def size_of(pid: int, cells: int, *, is_kernel: bool = True) -> Size:
+    """Return the size of a process."""
+    return Size(megabytes(pid), cells, pid, is_kernel)
 
 
 def megabytes(pid: int) -> float:
@@ -101,10 +112,35 @@ def growth(measured: Mapping[str, Sequence[Size]], plain: float) -> dict[str, fl
     """Return megabytes in a thousand cells; of a kernel, over one without the extension."""
     grown: dict[str, float] = {}
     for what, seen in measured.items():
-        if len({size.cells for size in seen}) > 1:
-            line = linear_regression([size.cells for size in seen], [size.megabytes for size in seen])
-            grown[what] = 1000 * line.slope - (plain if seen[0].is_kernel else 0)
+        slope = common_slope(warm(sizes) for sizes in by_process(seen))
+        if slope is not None:
+            grown[what] = 1000 * slope - (plain if seen[0].is_kernel else 0)
     return grown
+
+
+def by_process(seen: Sequence[Size]) -> list[list[Size]]:
+    """Return the sizes of each process, in the order of their measurement."""
+    found: dict[int, list[Size]] = {}
+    for size in seen:
+        found.setdefault(size.pid, []).append(size)
+    return list(found.values())
+
+
+def warm(sizes: Sequence[Size]) -> list[Size]:
+    """Return the sizes after WARM_CELLS."""
+    return [size for size in sizes if size.cells - sizes[0].cells >= WARM_CELLS]
+
+
+def common_slope(groups: Iterable[Sequence[Size]]) -> float | None:
+    """Return megabytes a cell: the slope of parallel lines through the sizes of several processes; None: no line."""
+    above = below = 0.0
+    for sizes in groups:
+        if len(sizes) < MEASURED_LEAST:
+            continue
+        cells, megabytes = fmean(size.cells for size in sizes), fmean(size.megabytes for size in sizes)
+        above += sum((size.cells - cells) * (size.megabytes - megabytes) for size in sizes)
+        below += sum((size.cells - cells) ** 2 for size in sizes)
+    return above / below if below else None
 
 
 def main() -> int:
