@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,12 @@ def owner(places: dict[str, str]) -> Iterator[dict[str, Any]]:
 
 def alive(pids: list[int]) -> list[int]:
     """Those that have not ended; a zombie has."""
-    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    found = []
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.append(pid)
+    return found
 
 
 def test_the_hello_is_one_line_with_everything_a_client_needs(own: Plane) -> None:

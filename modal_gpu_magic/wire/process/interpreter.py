@@ -209,7 +209,7 @@ class ImportPath:
 
 # Warnings.
 
-OWN_FILTERS: Final = ("To exit: use 'exit', 'quit', or Ctrl-D", "IProgress not found", HIDING)
+OWN_FILTERS: Final = ("To exit: use 'exit', 'quit', or Ctrl-D", "IProgress not found")
 """Messages of warnings that are not wanted in a container: the first is IPython's, the second advises on widgets."""
 
 _WARNINGS = "warnings"
@@ -265,7 +265,7 @@ class _Filters:
 
 def _is_own(message: Any, module: Any) -> bool:
     place = _text(module) or ""
-    return _text(message) in OWN_FILTERS or place == "modal" or "modal_gpu_magic" in place
+    return _text(message) in (*OWN_FILTERS, HIDING) or place == "modal" or "modal_gpu_magic" in place
 
 
 def _category(name: str) -> type[Warning] | None:
