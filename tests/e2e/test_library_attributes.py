@@ -142,7 +142,31 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("cells", CASES.values(), ids=CASES.keys())
+CALLS = {
+    "bars of tqdm": [
+        "N import pandas as pd\nfrom tqdm import tqdm\ntqdm.pandas(disable=True)\ncolumn = pd.Series([1, 2])",
+        "R column.progress_apply(str).tolist(), pd.DataFrame({'a': [1]}).groupby('a').progress_apply(len).tolist()",
+        "R from tqdm.auto import tqdm as auto\nauto.pandas(desc='there', disable=True)",
+        "N column.progress_map(str).tolist()",
+    ],
+    "an accessor": [
+        "N import pandas as pd\n@pd.api.extensions.register_dataframe_accessor('geo')\nclass Geo:\n"
+        "    def __init__(self, frame):\n        self.frame = frame\n    def rows(self):\n        return len(self.frame) * factor\n"
+        "factor, frame = 2, pd.DataFrame({'a': [1]})",
+        "R frame.geo.rows()",
+        "R frame['b'] = 3\nfactor = 5\nframe.geo.rows(), type(frame.geo) is Geo, frame.geo is frame.geo",
+        "N frame.geo.rows(), type(frame.geo) is Geo",
+    ],
+    "an accessor from there": [
+        "R import pandas as pd\n@pd.api.extensions.register_series_accessor('twice')\nclass Twice:\n"
+        "    def __init__(self, series):\n        self.all = series * 2\npd.Series([1]).twice.all.tolist()",
+        "N import pandas as pd\npd.Series([4]).twice.all.tolist(), type(pd.Series([4]).twice) is Twice",
+    ],
+}
+"""What calls add to the classes of pandas."""
+
+
+@pytest.mark.parametrize("cells", [*CASES.values(), *CALLS.values()], ids=[*CASES, *CALLS])
 def test_what_a_cell_sets_is_the_same_on_both_sides(cells: list[str], pair: Pair) -> None:
     pair.sides(cells)
 
@@ -225,15 +249,9 @@ def test_what_cannot_be_sent_is_named(kernel: Kernel, source: str) -> None:
     "here, there, owner",
     [
         (
-            "import pandas as pd\nfrom tqdm import tqdm\ntqdm.pandas()\ncolumn = pd.Series([1])",
-            "column.progress_apply(str)",
-            "Series` has the attribute `progress_apply",
-        ),
-        (
-            "import pandas as pd\n@pd.api.extensions.register_dataframe_accessor('geo')\nclass Geo:\n"
-            "    def __init__(self, frame): ...\nframe = pd.DataFrame({'a': [1]})",
-            "frame.geo",
-            "DataFrame` has the attribute `geo",
+            "import fractions\nfor name in ['own']:\n    setattr(fractions.Fraction, name, 1)\nhalf = fractions.Fraction(1, 2)",
+            "half.own",
+            "Fraction` has the attribute `own",
         ),
         ("import bisect\nvars(bisect)['own'] = 1", "import bisect\nbisect.own", "bisect` has the attribute `own"),
     ],

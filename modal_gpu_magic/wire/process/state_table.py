@@ -19,6 +19,7 @@ from modal_gpu_magic.wire.process.ipython import SHELL
 from modal_gpu_magic.wire.process.libraries import LIBRARIES
 from modal_gpu_magic.wire.process.library_attributes import LibraryAttributes
 from modal_gpu_magic.wire.process.module_attributes import ModuleAttributes
+from modal_gpu_magic.wire.process.pandas_extensions import EXTENSIONS
 from modal_gpu_magic.wire.process.process_state import Process
 from modal_gpu_magic.wire.process.sympy_printing import SYMPY
 
@@ -63,6 +64,6 @@ def own_states(*, container: bool = False) -> OwnStates:
         assigned = Assignments()
         modules, libraries = ModuleAttributes(assigned), LibraryAttributes(assigned)
         own = Environment(variables).state, path.state, modules.state, libraries.state
-        table = (*own, *INTERPRETER, *GENERATORS, *LIBRARIES, *SHELL, SYMPY)
+        table = (*own, *INTERPRETER, *GENERATORS, *LIBRARIES, *SHELL, SYMPY, EXTENSIONS)
         _own.append(OwnStates(Process(table), path, modules, libraries, variables))
     return _own[0]
