@@ -133,6 +133,21 @@ CASES = {
         "N settings.device = torch.float16\ndel settings.act",
         "R settings.device, hasattr(settings, 'act')",
     ],
+    "a method of a class of the notebook": [
+        "N class Layer:\n    def forward(self, x):\n        return x + 1\n_former = Layer.forward\n"
+        "def louder(self, x):\n    return _former(self, x) * 10\nLayer.forward = louder\nlayer = Layer()",
+        "R layer.forward(1), _former(layer, 1), Layer.forward is louder",
+        "N layer.forward(1), _former(layer, 1), Layer.forward is louder",
+        "R Layer.forward = _former\nlayer.forward(1)",
+        "N layer.forward(1), Layer.forward is _former",
+    ],
+    "a method of a class of an own module": [
+        "N from pathlib import Path\nPath('layers.py').write_text('class Layer:\\n    def f(self):\\n        return 1\\n')\n"
+        "import layers\n_own = layers.Layer.f\nlayers.Layer.f = lambda self: _own(self) + 5",
+        "R layers.Layer().f(), _own(layers.Layer())",
+        "N layers.Layer.f = _own",
+        "R layers.Layer().f(), layers.Layer.f is _own",
+    ],
     "a class of an own module": [
         "N from pathlib import Path\nPath('nets.py').write_text('class Net:\\n    size = 1\\n')\nimport nets\nnets.Net.size = 2",
         "R import nets\nnets.Net.size, nets.Net().size",

@@ -38,6 +38,11 @@ class Assignment(NamedTuple):
     is_direct: bool
 
     @property
+    def is_of_notebook(self) -> bool:
+        """Whether the holder is the notebook itself or a class of the notebook, which is a value as any other."""
+        return self.place[0].partition(":")[0] == "__main__"
+
+    @property
     def place(self) -> tuple[str, str]:
         """The holder's name, `MODULE` or `MODULE:CLASS`, and the attribute."""
         of_class = "" if is_a(self.holder, ModuleType) else f"{self.holder.__module__}:{self.holder.__qualname__}"
@@ -67,7 +72,7 @@ class Assignments:
             for each in assignments(cell, shell.user_ns, self._imported):
                 if is_a(each.holder, ModuleType) and is_own(each.holder):
                     self.in_own_modules[" ".join(each.place)] = each.place
-                if each.is_direct:
+                if each.is_direct and not each.is_of_notebook:
                     self.bound[" ".join(each.place)] = each.place
         self._read_cells = len(cells)
 

@@ -55,7 +55,7 @@ def reduce_original(function: Any) -> Any:
     outer, _, name = str(getattr(function, "__qualname__", "")).rpartition(".")
     module = getattr(function, "__module__", None)
     key = f"{module}:{outer} {name}" if outer else f"{module} {name}"
-    if key not in _places[0]:
+    if module == "__main__" or key not in _places[0]:
         return NotImplemented
     note_original(key, function)
     return original_of, (key,)
