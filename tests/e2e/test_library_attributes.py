@@ -148,6 +148,17 @@ CASES = {
         "N layers.Layer.f = _own",
         "R layers.Layer().f(), layers.Layer.f is _own",
     ],
+    "a function of an own module that is edited": [
+        "N from pathlib import Path\nedited = Path('edited.py')\nedited.write_text('def f():\\n    return 1\\n')\n"
+        "import edited as module\n_first = module.f\nmodule.f = lambda: _first() + 5",
+        "R module.f(), _first()",
+        "N edited.write_text('def f():\\n    return 22\\n'); import importlib; importlib.reload(module).f()",
+        "R from edited import f\nmodule.f(), f()",
+        "N module.f = lambda: f() + 7",
+        "R module.f(), f()",
+        "N module.f = f",
+        "R module.f(), module.f is f",
+    ],
     "a class of an own module": [
         "N from pathlib import Path\nPath('nets.py').write_text('class Net:\\n    size = 1\\n')\nimport nets\nnets.Net.size = 2",
         "R import nets\nnets.Net.size, nets.Net().size",

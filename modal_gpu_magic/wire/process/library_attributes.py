@@ -147,7 +147,9 @@ class LibraryAttributes:
         found = holder_of(holder)
         if found is None:
             return
-        note_original(key, vars(found).get(name, MISSING))
+        present = vars(found).get(name, MISSING)
+        if key not in self._items or present is not self._items[key][0]:  # the module may have been reloaded
+            note_original(key, present)
         if item == _ABSENT:
             if name in vars(found):
                 delattr(found, name)
@@ -209,7 +211,7 @@ def _pickler() -> Any:
                 made, arguments = self.dispatch_table[CodeType](obj)
                 return made, _with_file(arguments, obj.co_filename)
             if type(obj) in (FunctionType, BuiltinFunctionType):
-                original = reduce_original(obj)
+                original = reduce_original(obj, replaced=True)
                 if original is not NotImplemented:
                     return original
             if type(obj) is FunctionType and obj.__globals__ is running_shell().user_ns:

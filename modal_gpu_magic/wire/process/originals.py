@@ -44,18 +44,25 @@ def value_at(holder: str, name: str) -> Any:
 
 
 def note_original(key: str, value: Any) -> None:
-    """Note what a place held before its first replacement."""
-    _originals.setdefault(key, value)
+    """Note what a place held before its replacement."""
+    _originals[key] = value
 
 
-def reduce_original(function: Any) -> Any:
-    """Return the reduction of a library's function in whose place cells have set another; NotImplemented for others."""
+def reduce_original(function: Any, *, replaced: bool = False) -> Any:
+    """Return the reduction of a library's function in whose place cells have set another; NotImplemented for others.
+
+    Args:
+        function: a function, which may be in its place again.
+        replaced: whether the other side may have another function in the place of one that is in its place here.
+    """
     if not _places or not _places[0]:
         return NotImplemented
     outer, _, name = str(getattr(function, "__qualname__", "")).rpartition(".")
     module = getattr(function, "__module__", None)
     key = f"{module}:{outer} {name}" if outer else f"{module} {name}"
     if module == "__main__" or key not in _places[0]:
+        return NotImplemented
+    if not replaced and value_at(*key.split(" ", 1)) is function:
         return NotImplemented
     note_original(key, function)
     return original_of, (key,)
