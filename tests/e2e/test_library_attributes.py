@@ -19,6 +19,8 @@ CASES = {
         "N import sys\nsys.argv = ['train.py', '--lr', '1']",
         f"R {ARGUMENTS}",
         "R sys.argv[2:] = ['2']",
+        "N sys.argv[1:], sys.argv.append('--other')",
+        "R sys.argv.pop(), sys.argv",
         "R sys.argv = [*sys.argv, '--lr', '3']",
         "N sys.argv, parser.parse_args()",
     ],
@@ -115,6 +117,12 @@ CASES = {
         "R import textwrap\ntextwrap.own, textwrap.TextWrapper.kind",
         "R patch('own', {'a': [6]})",
         "N textwrap.own, textwrap.TextWrapper.kind",
+    ],
+    "data that is changed in place": [
+        "N import string, sys\nstring.own = {'a': [1]}\nstring.own['a'].append(2); sys.argv += ['x']",
+        "R import string\nstring.own, sys.argv[-1]",
+        "R string.own.update(b=3); del sys.argv[-1]",
+        "N string.own, sys.argv[-1:] == ['x']",
     ],
     "a new built-in": [
         "N import builtins\nbuiltins.profile = lambda function: function",

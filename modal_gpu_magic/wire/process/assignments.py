@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from modal_gpu_magic.wire.process.ipython import running_shell
+from modal_gpu_magic.wire.process.plain_data import MUTABLE, is_plain
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.library_modules import is_of_library
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _RUN_PYTHON: Final = frozenset({"capture", "prun", "time", "timeit"})
 """Cell magics that run their body in the notebook's namespace."""
-_MUTABLE: Final = frozenset({list, set, dict})
 
 Holder: TypeAlias = "ModuleType | type"
 Imported: TypeAlias = dict[str, tuple[str, str]]
@@ -38,6 +38,12 @@ class Assignment(NamedTuple):
     is_direct: bool
 
     @property
+    def is_of_plain_data(self) -> bool:
+        """Whether the attribute is a list, a set or a dict of plain data, which may be changed in place."""
+        value = vars(self.holder).get(self.name)
+        return type(value) in MUTABLE and is_plain(value)
+
+    @property
     def is_of_notebook(self) -> bool:
         """Whether the holder is the notebook itself or a class of the notebook, which is a value as any other."""
         return self.place[0].partition(":")[0] == "__main__"
@@ -54,8 +60,8 @@ class Assignments:
 
     Attributes:
         in_own_modules: module and attribute of the user's modules, by `MODULE ATTRIBUTE`.
-        bound: holder and attribute of all modules and classes where a cell has bound the attribute itself, by
-            `MODULE[:CLASS] ATTRIBUTE`.
+        bound: holder and attribute of all modules and classes where a cell has bound the attribute itself, or changed
+            its plain data, by `MODULE[:CLASS] ATTRIBUTE`.
     """
 
     def __init__(self) -> None:
@@ -72,7 +78,7 @@ class Assignments:
             for each in assignments(cell, shell.user_ns, self._imported):
                 if is_a(each.holder, ModuleType) and is_own(each.holder):
                     self.in_own_modules[" ".join(each.place)] = each.place
-                if each.is_direct and not each.is_of_notebook:
+                if (each.is_direct or each.is_of_plain_data) and not each.is_of_notebook:
                     self.bound[" ".join(each.place)] = each.place
         self._read_cells = len(cells)
 
@@ -131,7 +137,7 @@ def _changed(node: ast.AST) -> tuple[ast.expr | None, bool]:
 
 
 def _is_mutable(module: ModuleType, name: str) -> bool:
-    return type(vars(module).get(name)) in _MUTABLE
+    return type(vars(module).get(name)) in MUTABLE
 
 
 def _held(node: ast.expr, namespace: Mapping[str, Any]) -> tuple[Holder, str] | None:

@@ -19,8 +19,8 @@ from modal_gpu_magic.wire.process.assignments import Assignments, split
 from modal_gpu_magic.wire.process.fixed_values import is_fixed
 from modal_gpu_magic.wire.process.import_hook import ImportWatch, is_loaded
 from modal_gpu_magic.wire.process.ipython import running_shell
-from modal_gpu_magic.wire.process.module_attributes import is_plain, set_plain
 from modal_gpu_magic.wire.process.originals import MISSING, follow, holder_of, note_original, reduce_original, value_at
+from modal_gpu_magic.wire.process.plain_data import is_plain, set_plain
 from modal_gpu_magic.wire.process.process_state import State
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.own_code import pass_on

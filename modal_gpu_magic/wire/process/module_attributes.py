@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.wire.process.assignments import Assignments, split
 from modal_gpu_magic.wire.process.import_hook import ImportWatch, is_loaded
+from modal_gpu_magic.wire.process.plain_data import is_plain, set_plain
 from modal_gpu_magic.wire.process.process_state import State
 from modal_gpu_magic.wire.values.kinds import is_a
 
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.process.process_state import Items
 
 MODULE_ATTRIBUTES: Final = "module attributes"
-MOST_ITEMS: Final = 1000
-"""Items in an attribute's value that is still sent: a setting, no data."""
-MOST_CHARACTERS: Final = 10_000
-"""Characters or bytes of a text in such a value."""
-
-_ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
-_CONTAINERS: Final = frozenset({list, tuple, set, frozenset, dict})
-_MUTABLE: Final = frozenset({list, set, dict})
 
 
 class ModuleAttributes:
@@ -88,32 +81,3 @@ def _names(module: str) -> dict[str, Any]:
     """Return the attributes of an imported module; none if it is not imported, or no module is in its place."""
     found: Any = sys.modules.get(module)
     return vars(found) if is_a(found, ModuleType) and is_loaded(module) else {}
-
-
-def set_plain(holder: Any, name: str, value: Any) -> None:
-    """Set an attribute; a list, a set or a dict keeps its identity, since others may have imported it by name."""
-    old: Any = vars(holder).get(name)
-    new = copy.deepcopy(value)
-    if type(old) is type(new) and type(old) in _MUTABLE:
-        if type(old) is list:
-            old[:] = new
-        else:
-            old.clear()
-            old.update(new)
-    else:
-        setattr(holder, name, new)
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a value is plain data: at most MOST_ITEMS items, no text over MOST_CHARACTERS, no container in itself."""
-    waiting, count = [value], 1
-    while waiting:
-        value = waiting.pop()
-        if type(value) in _CONTAINERS:
-            count += len(value)
-            if count > MOST_ITEMS:
-                return False
-            waiting += [*value.keys(), *value.values()] if type(value) is dict else value
-        elif type(value) not in _ATOMS or (type(value) in (str, bytes) and len(value) > MOST_CHARACTERS):
-            return False
-    return True

@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.wire.process.ipython import running_shell
-from modal_gpu_magic.wire.process.module_attributes import is_plain
+from modal_gpu_magic.wire.process.plain_data import is_plain
 from modal_gpu_magic.wire.process.process_state import settings
 from modal_gpu_magic.wire.values.kinds import is_a
 

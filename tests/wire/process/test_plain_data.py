@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modal_gpu_magic.wire.process.module_attributes import MOST_CHARACTERS, MOST_ITEMS, is_plain
+from modal_gpu_magic.wire.process.plain_data import MOST_CHARACTERS, MOST_ITEMS, is_plain
 
 CYCLE: list[Any] = []
 CYCLE.append(CYCLE)
