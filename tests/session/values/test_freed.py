@@ -103,18 +103,19 @@ def test_after_the_container_was_killed(session: Session) -> None:
 
 
 def test_after_the_end_of_the_session() -> None:
+    stores = Path(str(connect("local").store))
+    of_others = set(stores.iterdir())  # sessions that another thread ends, or whose container began after their end
     ended = Session(name="ended", backend="local")
     ended.namespace["sent"] = np.ones(NUMBERS)
     ended.run("made = sent + 1\nlarge = sent.copy()", fetch_names=("made",))
     pid = ended.run("import os\nos.getpid()")
-    stores = Path(str(connect("local").store))
-    assert any(stores.iterdir())
+    (own,) = set(stores.iterdir()) - of_others
     ended.stop()
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(pid).wait(60)
     until = time.monotonic() + 60
-    while any(stores.iterdir()):  # of this process, also of a session before, which another thread ends
-        assert time.monotonic() < until, list(stores.iterdir())
+    while own.exists():  # another thread ends the session
+        assert time.monotonic() < until, list(own.iterdir())
         time.sleep(0.02)
     assert ended.namespace["made"][-1] == 2
 
