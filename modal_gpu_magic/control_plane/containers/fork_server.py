@@ -80,25 +80,28 @@ class ForkServer:
     Args:
         path: directory of the server, with a virtual environment as a container has one.
         variables: additional variables before Python runs.
-        stderr: where Python's complaints about these variables go.
+        first: the pipes of the first container, whose standard error gets Python's complaints about the variables; the
+            server may end by these before it reads a request. None: no container is asked for.
 
     Attributes:
         process: the process.
     """
 
-    def __init__(self, path: Path, variables: Variables, stderr: int = subprocess.DEVNULL) -> None:
+    def __init__(self, path: Path, variables: Variables, first: Pipes | None = None) -> None:
         self.variables = variables
         root = ContainerRoot(path)
         root.make()
         self._requests, theirs = socket.socketpair()
         with theirs:
+            if first is not None:
+                self.fork(first)
             self.process = subprocess.Popen(
                 [root.python, fork_server_program.__file__, str(theirs.fileno())],
                 env={**root.environment(), **variables},
                 cwd=root.root,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=stderr,
+                stderr=subprocess.DEVNULL if first is None else first.stderr,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
@@ -185,8 +188,7 @@ class ForkServers:
                 return self._servers[key]
             self._servers.pop(key).kill()
         self._started += 1
-        server = self._servers[key] = ForkServer(self._root / f"f{self._started}", variables, pipes.stderr)
-        server.fork(pipes)
+        server = self._servers[key] = ForkServer(self._root / f"f{self._started}", variables, pipes)
         self._let_one_leave()
         return server
 
