@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from modal_gpu_magic.sdk.modal_client import stub_of
+
 
 def stop_app(name: str, client: Any) -> None:
     """End a deployed App and its containers.
@@ -24,10 +26,10 @@ def stop_app(name: str, client: Any) -> None:
     from modal_proto import api_pb2
 
     synchronizer: Any = async_utils.synchronizer
-    inner = synchronizer._translate_in(client)  # noqa: SLF001 - from the blocking client to the one that has the stub
+    stub = stub_of(client)
     request = api_pb2.AppStopRequest(app_id=app.app_id, source=api_pb2.APP_STOP_SOURCE_CLI)
 
     async def stop() -> None:
-        await inner._stub.AppStop(request)  # noqa: SLF001 - as modal/cli/app.py
+        await stub.AppStop(request)  # as modal/cli/app.py
 
     synchronizer.create_blocking(stop, "stop", __name__)()

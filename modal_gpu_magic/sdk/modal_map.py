@@ -10,6 +10,8 @@ import contextlib
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.sdk.modal_client import stub_of
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
@@ -52,10 +54,7 @@ _CALL: ContextVar[MapCall | None] = ContextVar("map_call", default=None)
 
 def _note_ids(client: Any) -> None:
     """Let the client note the ids of maps. The SDK's tasks have the context in which a map was begun."""
-    from modal._utils import async_utils
-
-    synchronizer: Any = async_utils.synchronizer
-    stub = synchronizer._translate_in(client)._stub  # noqa: SLF001 - from the blocking client to the one that has the stub
+    stub = stub_of(client)
     if not isinstance(stub.FunctionMap, _NotingMap):
         stub.FunctionMap = _NotingMap(stub.FunctionMap)
 

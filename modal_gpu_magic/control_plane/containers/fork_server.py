@@ -85,6 +85,7 @@ class ForkServer:
 
     Attributes:
         process: the process.
+        variables: its additional variables.
     """
 
     def __init__(self, path: Path, variables: Variables, first: Pipes | None = None) -> None:

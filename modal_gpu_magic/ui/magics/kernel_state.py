@@ -452,17 +452,12 @@ class KernelState:
         from modal_gpu_magic.ui.fronts.asking import can_ask
         from modal_gpu_magic.ui.fronts.shell import cell_number
         from modal_gpu_magic.ui.magics.kernel_facts import facts_of
-        from modal_gpu_magic.wire.process.ipython import functions_for
-        from modal_gpu_magic.wire.process.pandas_extensions import accessor_names
         from modal_gpu_magic.wire.process.state_table import own_states
-        from modal_gpu_magic.wire.values.referenced_globals import used_by
 
         options, kind = line.options, session.backend
         transform = self.shell.transform_cell
         facts = read(body, transform, texts_of(self.shell.user_ns))
-        used = used_by(functions_for(body), self.shell.user_ns)
-        used |= own_states().libraries.names_used(self.shell.user_ns)
-        used |= accessor_names() & self.shell.user_ns.keys()
+        used = own_states().names_used(body, self.shell.user_ns)
         names = replace(
             facts.names, reads=facts.names.reads | used, maybe=facts.names.maybe | (used - facts.names.reads)
         )

@@ -25,6 +25,7 @@ from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS, redu
 from modal_gpu_magic.wire.pickles.types.matches import reduce_match
 from modal_gpu_magic.wire.pickles.types.memory_views import reduce_memory_view
 from modal_gpu_magic.wire.pickles.types.rebuilt import rebuilt_types
+from modal_gpu_magic.wire.process.own_functions import with_file
 from modal_gpu_magic.wire.values.imports import DeferredImport, deferral
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.library_modules import is_loaded
@@ -58,9 +59,6 @@ class Bare:
 
     value: Any
     alone: bool = False
-
-
-_ANY_FILE = "<dynamic-code>"
 
 
 def reducers() -> dict[type, Reducer | None]:
@@ -121,7 +119,7 @@ def _weak(_: Pickler, weak: Any) -> Any:
 def _code(pickler: Pickler, code: types.CodeType) -> Any:
     """Keep the file name of code, which tracebacks need; cloudpickle from 3.1.3 on replaces every name by one."""
     made, arguments = pickler.dispatch_table[types.CodeType](code)
-    return made, tuple(code.co_filename if argument == _ANY_FILE else argument for argument in arguments)
+    return made, with_file(arguments, code.co_filename)
 
 
 def _lru_cached(_: Pickler, cached: Any) -> Any:

@@ -10,9 +10,10 @@ import functools
 import pathlib
 import re
 import uuid
-from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Final
 
+from modal_gpu_magic.wire.process.own_functions import closure_of
 from modal_gpu_magic.wire.values.kinds import is_a, module_of, name_of
 
 _ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None), type(...), range, slice})
@@ -55,15 +56,5 @@ def _parts(value: Any) -> list[Any]:
             return [value.func, *value.args, *value.keywords.values()]
     if value.__module__ != "__main__" and "<locals>" not in value.__qualname__:
         return []  # it is pickled by its name
-    cells = [
-        cell.cell_contents for cell in value.__closure__ or () if _is_set(cell) and cell.cell_contents is not value
-    ]
-    return [*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *vars(value).values()]
-
-
-def _is_set(cell: CellType) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True
+    own = [content for content in closure_of(value).values() if content is not value]  # a function that calls itself
+    return [*own, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *vars(value).values()]

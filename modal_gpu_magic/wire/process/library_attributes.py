@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import builtins
 import copy
-import functools
 import io
 import pickle
 from functools import partial
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.wire.process.assignments import Assignments, split
 from modal_gpu_magic.wire.process.fixed_values import is_fixed
 from modal_gpu_magic.wire.process.import_hook import ImportWatch, is_loaded
-from modal_gpu_magic.wire.process.ipython import running_shell
-from modal_gpu_magic.wire.process.originals import MISSING, follow, holder_of, note_original, reduce_original, value_at
+from modal_gpu_magic.wire.process.originals import MISSING, follow, holder_of, note_original, value_at
+from modal_gpu_magic.wire.process.own_functions import pickler
 from modal_gpu_magic.wire.process.plain_data import is_plain, set_plain
 from modal_gpu_magic.wire.process.process_state import State
-from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.referenced_globals import used_by
 
@@ -187,79 +184,11 @@ def _may_be_sent(module: str, holder: str, name: str) -> bool:
     return module.partition(".")[0] not in _OF_EACH_SIDE and not (name.startswith("__") and name.endswith("__"))
 
 
-# Pickles of what cells set. A function of the notebook is sent without variables: it has those of the receiver.
-
-
 def _pickled(value: Any) -> Any:
     file = io.BytesIO()
     try:
-        _pickler()(file).dump(value)
+        pickler()(file).dump(value)
     except BaseException as error:  # noqa: BLE001 - a user's object may raise anything while it is pickled
         pass_on(error)
         return None
     return (_PICKLE, file.getvalue()) if file.tell() <= MOST_BYTES else None
-
-
-@functools.cache
-def _pickler() -> Any:
-    """Return the class of the pickler, made when a cell has set the first such attribute."""
-    import cloudpickle
-
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is published without types
-        def reducer_override(self, obj: Any) -> Any:
-            if type(obj) is CodeType:
-                made, arguments = self.dispatch_table[CodeType](obj)
-                return made, _with_file(arguments, obj.co_filename)
-            if type(obj) in (FunctionType, BuiltinFunctionType):
-                original = reduce_original(obj, replaced=True)
-                if original is not NotImplemented:
-                    return original
-            if type(obj) is FunctionType and obj.__globals__ is running_shell().user_ns:
-                cells = len(obj.__closure__ or ())
-                return function_from, (obj.__code__, obj.__name__, cells), _state(obj), None, None, set_function
-            if is_a(obj, type) and obj.__module__ == "__main__":
-                raise pickle.PicklingError("a class of the notebook would be another class")
-            return super().reducer_override(obj)
-
-    return Pickler
-
-
-def _with_file(arguments: tuple[Any, ...], file: str) -> tuple[Any, ...]:
-    """Return the arguments that make code, with the file's name, which tracebacks need and cloudpickle replaces."""
-    return tuple(file if argument == _ANY_FILE else argument for argument in arguments)
-
-
-_ANY_FILE: Final = "<dynamic-code>"
-
-
-def _state(function: FunctionType) -> tuple[Any, ...]:
-    attributes = {name: getattr(function, name) for name in _ATTRIBUTES}
-    contents = [(number, cell.cell_contents) for number, cell in enumerate(function.__closure__ or ()) if _is_set(cell)]
-    return attributes, dict(function.__dict__), contents
-
-
-_ATTRIBUTES: Final = ("__defaults__", "__kwdefaults__", "__doc__", "__qualname__", "__module__", "__annotations__")
-
-
-def _is_set(cell: CellType) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True
-
-
-def function_from(code: Any, name: str, cells: int) -> FunctionType:
-    """Return a function with the variables of this side's notebook."""
-    closure = tuple(CellType() for _ in range(cells)) if cells else None
-    return FunctionType(code, running_shell().user_ns, name, None, closure)
-
-
-def set_function(function: FunctionType, state: tuple[Any, ...]) -> None:
-    """Set the attributes and the closure of a function."""
-    attributes, names, contents = state
-    for name, value in attributes.items():
-        setattr(function, name, value)
-    function.__dict__.update(names)
-    for number, value in contents:
-        (function.__closure__ or ())[number].cell_contents = value

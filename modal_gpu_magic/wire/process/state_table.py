@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from modal_gpu_magic.wire.process.assignments import Assignments
 from modal_gpu_magic.wire.process.generators import GENERATORS
@@ -15,13 +16,14 @@ from modal_gpu_magic.wire.process.interpreter import (
     of_the_place,
     variables_at_start,
 )
-from modal_gpu_magic.wire.process.ipython import SHELL
+from modal_gpu_magic.wire.process.ipython import SHELL, functions_for
 from modal_gpu_magic.wire.process.libraries import LIBRARIES
 from modal_gpu_magic.wire.process.library_attributes import LibraryAttributes
 from modal_gpu_magic.wire.process.module_attributes import ModuleAttributes
-from modal_gpu_magic.wire.process.pandas_extensions import EXTENSIONS
+from modal_gpu_magic.wire.process.pandas_extensions import EXTENSIONS, accessor_names
 from modal_gpu_magic.wire.process.process_state import Process
 from modal_gpu_magic.wire.process.sympy_printing import SYMPY
+from modal_gpu_magic.wire.values.referenced_globals import used_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class OwnStates:
     modules: ModuleAttributes
     libraries: LibraryAttributes
     variables: dict[str, str]
+
+    def names_used(self, source: str, namespace: dict[str, Any]) -> set[str]:
+        """Return the names that a cell uses by way of the state: of magics, printers, and what cells have set."""
+        used = used_by(functions_for(source), namespace)
+        return used | self.libraries.names_used(namespace) | (accessor_names() & namespace.keys())
 
     @property
     def unfollowed(self) -> tuple[str, ...]:
