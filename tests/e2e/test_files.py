@@ -205,6 +205,37 @@ def test_the_receipt_says_what_a_cell_wrote_and_how_to_fetch_it(desk: Desk) -> N
     assert gone.startswith("CopyError: the container of session default has ended, and its files are lost.")
 
 
+@pytest.mark.parametrize(
+    ("read", "line"),
+    [
+        ("open('kept/a/1.ckpt')", "get session:kept/a/1.ckpt kept/a/1.ckpt"),
+        ("import pathlib\npathlib.Path('kept/b 2.ckpt').read_text()", "get 'session:kept/b 2.ckpt' 'kept/b 2.ckpt'"),
+        ("import os\nos.listdir('kept/a')", "get session:kept/a kept/a"),
+        ("os.listdir('./kept/')", "get session:kept ./kept/"),
+        ("import torch\ntorch.load('kept/a/1.ckpt')", "get session:kept/a/1.ckpt kept/a/1.ckpt"),
+    ],
+)
+def test_a_native_cell_that_misses_a_file_of_the_container_says_how_to_get_it(desk: Desk, read: str, line: str) -> None:
+    desk.kernel.remote(
+        "import os, torch\nos.makedirs('kept/a', exist_ok=True)\n"
+        "torch.save(1, 'kept/a/1.ckpt')\nopen('kept/b 2.ckpt', 'w').write('2')"
+    )
+    missed = desk.kernel.run(read)
+    assert "FileNotFoundError" in missed.error
+    said = missed.stderr.strip()
+    assert said.endswith(f"was written in the container. Copy it to the notebook: %modal_gpu {line}")
+    desk.says(said.partition("%modal_gpu ")[2])
+    assert desk.kernel.run(read).ok
+    shutil.rmtree(desk.folder / "kept")
+
+
+@pytest.mark.parametrize("path", ["never/written", ".", "", 5, b"kept"])
+def test_a_native_cell_that_misses_another_file_has_no_hint(desk: Desk, path: object) -> None:
+    missed = desk.kernel.run(f"raise FileNotFoundError(2, 'No such file or directory', {path!r})")
+    assert "FileNotFoundError" in missed.error
+    assert not missed.stderr
+
+
 def test_a_file_that_a_cell_names_travels_again_when_it_was_edited(desk: Desk) -> None:
     desk.write("table.csv", "1")
     read = "open('table.csv').read()"

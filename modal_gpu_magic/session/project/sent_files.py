@@ -68,6 +68,8 @@ class Files:
         self._sent_from = self._followed = ""
         self._notes: list[str] = []
         self._next: tuple[dict[str, Stamp], set[str]] = {}, set()
+        self._written: dict[str, str] = {}
+        """Files that cells wrote in the container: the path that each would have locally, and the container's path."""
 
     @property
     def project(self) -> Project:
@@ -137,6 +139,25 @@ class Files:
         else:
             self._followed = directory
 
+    def note_written(self, paths: Iterable[str]) -> None:
+        """Record files that the last cell wrote, by their paths from the directory in which the cell began."""
+        self._written.update({os.path.normpath(Path(self._sent_from, path)): path for path in paths})
+
+    def written_as(self, path: str) -> str | None:
+        """Return the container's path of a file that a cell wrote, or of a folder of such files; None: neither.
+
+        Args:
+            path: where the file would be on the notebook's machine.
+        """
+        local = os.path.normpath(Path(self._cwd, path))
+        if local in self._written:
+            return self._written[local]
+        within = next((each for each in self._written if each.startswith(local + os.sep)), None)
+        if within is None or local == self._cwd:
+            return None
+        above = Path(within).relative_to(local).parts
+        return str(Path(self._written[within]).parents[len(above) - 1])
+
     def take_notes(self) -> list[str]:
         """Return and clear the sentences about directories that the notebook does not have."""
         notes, self._notes = self._notes, []
@@ -157,6 +178,7 @@ class Files:
     def forget(self) -> None:
         """Discard the state of an ended container."""
         self._sent, self._folders = {}, set()
+        self._written.clear()
 
 
 def _working_directory() -> str:

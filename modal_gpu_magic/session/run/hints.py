@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from modal_gpu_magic.metrics.memory_text import memory_text
 from modal_gpu_magic.plan.machine.advice import larger, ready_line
 from modal_gpu_magic.plan.machine.quote import quote, rate
 from modal_gpu_magic.session.project.module_origin import own_locations
-from modal_gpu_magic.session.project.sent_files import FILE_BYTES, LISTED_BYTES, LISTED_FILES
+from modal_gpu_magic.session.project.sent_files import FILE_BYTES, LISTED_BYTES, LISTED_FILES, Files
 from modal_gpu_magic.wire.values.kinds import name_of
 from modal_gpu_magic.wire.values.own_code import words_of
 
@@ -136,6 +137,19 @@ def _module_hint(module: str) -> str | None:
     if module in DISTRIBUTIONS:
         return f"The container has no `{module}`: add --pip {DISTRIBUTIONS[module]} to the header."
     return f"The container has no `{module}`: add --pip {module} to the header, if that is the package's name on PyPI."
+
+
+def missed_file_hint(error: FileNotFoundError, files: Files, session: str) -> str | None:
+    """One sentence for a native cell that has missed a file which a cell of a session wrote, or None."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return None
+    missed = os.fspath(error.filename)
+    path = files.written_as(missed) if isinstance(missed, str) else None
+    if path is None:
+        return None
+    option = "" if session == "default" else f" --session {session}"
+    line = f"%modal_gpu get {shlex.quote(f'session:{path}')} {shlex.quote(missed)}{option}"
+    return f"{missed} was written in the container. Copy it to the notebook: {line}"
 
 
 def _file_hint(path: str, project: Project) -> str | None:

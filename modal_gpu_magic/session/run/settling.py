@@ -280,6 +280,7 @@ def apply_answer(session: Sender, run: OpenRun, answer: Answer, *, late: bool = 
     session.history[:] = traced(session.history, answer.saved_run, RunTrace(run.run, run.changes))
     session.values.sent(run.outgoing, run.packed)
     session.files.arrived(answer.refused)
+    session.files.note_written(path for path, _ in answer.wrote)
     session.files.follow(answer.directory)
     session.modules.arrived()
     session.versions.arrived()

@@ -58,7 +58,7 @@ def register(shell: InteractiveShell) -> None:
     shell.input_transformers_post.append(refuse_misplaced(shell))
     shell.Completer.custom_matchers.append(matcher(shell, state.volumes))
     remote_errors.install(shell)
-    native_cells.install(shell)
+    native_cells.install(state)
     between_cells.install(shell)
     kernel_shutdown.install(shell)
     reopened_notebook.install(state)

@@ -1,7 +1,7 @@
 """Callbacks around each cell that runs natively in the kernel.
 
 Before the cell: import in the kernel the modules that remote cells imported and the cell uses. After the cell: release
-the identities of deleted objects.
+the identities of deleted objects, and say how to get a file that the cell has missed and a container has.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.session.run.interrupts import callback
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
+    from collections.abc import Iterator
+
+    from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
+
+    from modal_gpu_magic.ui.magics.kernel_state import KernelState
 
 EVENT = "pre_run_cell"
 """IPython event before each cell; its argument has the cell's text."""
@@ -27,8 +31,9 @@ _DEFERRED_IMPORTS_MODULE = "modal_gpu_magic.session.values.deferred_imports"
 """Imported by the first session. Until then no import is deferred, so native cells have no overhead."""
 
 
-def install(shell: InteractiveShell) -> None:
-    """Register the callbacks in `shell`."""
+def install(state: KernelState) -> None:
+    """Register the callbacks in the kernel's shell."""
+    shell = state.shell
 
     @callback
     def prepare(info: ExecutionInfo) -> None:
@@ -51,8 +56,30 @@ def install(shell: InteractiveShell) -> None:
         for table in identity.TABLES if identity is not None else ():
             table.prune()
 
+    @callback
+    def offer_missed_file(result: ExecutionResult) -> None:
+        error = result.error_in_exec
+        if isinstance(error, FileNotFoundError) and state.sessions:
+            source = getattr(result.info, "raw_cell", None)
+            for line in _about_missed_file(error, source, state):
+                print(line, file=sys.stderr)
+
     shell.events.register(EVENT, prepare)
     shell.events.register(AFTER, release_deleted_objects)
+    shell.events.register(AFTER, offer_missed_file)
+
+
+def _about_missed_file(error: FileNotFoundError, source: object, state: KernelState) -> Iterator[str]:
+    """Yield how to get the file that a native cell has missed from each session whose cells wrote the file."""
+    from modal_gpu_magic.line.cell import split_cell
+    from modal_gpu_magic.session.run.hints import missed_file_hint
+
+    if not isinstance(source, str) or split_cell(source) is not None:
+        return  # a remote cell's error has its hint from the session
+    for session in state.sessions.values():
+        words = missed_file_hint(error, session.files, session.name)
+        if words is not None:
+            yield words
 
 
 def _release_resized_arrays(info: ExecutionInfo, shell: InteractiveShell) -> None:
@@ -71,6 +98,6 @@ def _release_resized_arrays(info: ExecutionInfo, shell: InteractiveShell) -> Non
 
 def remove(shell: InteractiveShell) -> None:
     """Unregister the callbacks, including those of a reloaded module, which are found by name."""
-    for event, name in ((EVENT, "prepare"), (AFTER, "release_deleted_objects")):
+    for event, name in ((EVENT, "prepare"), (AFTER, "release_deleted_objects"), (AFTER, "offer_missed_file")):
         callbacks: list[Any] = shell.events.callbacks[event]
         callbacks[:] = [each for each in callbacks if getattr(each, "__name__", "") != name]

@@ -6,6 +6,7 @@ This module imports no IPython: a process without a shell has none of these stat
 from __future__ import annotations
 import __future__
 
+import os
 import re
 import sys
 from functools import partial
@@ -277,6 +278,33 @@ def _write_figure_printer(mime: str, value: Any) -> None:
         formatter.for_type(figure, partial(getattr(sys.modules["IPython.core.pylabtools"], name), **keywords))
 
 
+_BACKEND: Final = "backend"
+_SILENT_BACKENDS: Final = frozenset({"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"})
+"""Backends that show no figure, without those of a screen."""
+
+
+def _shows_inline() -> bool:
+    """Whether figures appear below the cell unless the user says otherwise; in a terminal they do not."""
+    return os.environ.get("MPLBACKEND") == f"module://{_INLINE}"
+
+
+def _read_backend(asked: Collection[str]) -> Items:
+    """Read the backend if a cell has chosen one that shows no figures; None: figures are shown."""
+    if not _shows_inline():
+        return {}
+    backend = str(dict.get(sys.modules["matplotlib"].rcParams, _BACKEND)).lower()  # `rcParams[...]` would choose one
+    if backend in _SILENT_BACKENDS:
+        return {_BACKEND: backend}
+    return {_BACKEND: None} if _BACKEND in asked else {}
+
+
+def _write_backend(_: str, value: str | None) -> None:
+    if _shows_inline() and value is None:
+        running_shell().enable_matplotlib("inline")
+    elif _shows_inline():
+        sys.modules["matplotlib"].use(value)
+
+
 # Magics and aliases.
 
 _MAGIC: Final = re.compile(r"%%?(\w+)")
@@ -344,6 +372,7 @@ SHELL: Final = (
         lambda: {**dict.fromkeys(_FIGURE_MIMES), "image/png": _PLAIN_PNG},
         _INLINE,
     ),
+    State("backend of figures", _read_backend, _write_backend, "matplotlib"),
     State("magics", _MAGICS.with_removed, _write_magic),
     State("aliases", _ALIASES.with_removed, _write_alias),
 )

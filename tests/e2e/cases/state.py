@@ -192,6 +192,16 @@ N> import matplotlib.pyplot as plt; plt.style.use("ggplot")
 R> print(plt.rcParams["axes.facecolor"], plt.rcParams["axes.prop_cycle"].by_key()["color"][0])
 END> import matplotlib; matplotlib.rcdefaults()
 """,
+    "a backend that shows no figures": """
+N> import matplotlib; matplotlib.use("agg"); import matplotlib.pyplot as plt
+R> _ = plt.plot([1, 2]); print(plt.get_backend(), plt.get_fignums())
+R> print(len(plt.gca().lines)); plt.close("all"); plt.switch_backend("svg")
+N> print(plt.get_backend()); _ = plt.plot([3]); print(plt.get_fignums()); plt.close("all")
+N> get_ipython().run_line_magic("matplotlib", "inline")
+R> _ = plt.plot([1, 2])
+R> print(plt.get_fignums())
+END> import matplotlib; matplotlib.use("module://matplotlib_inline.backend_inline")
+""",
     "warnings are ignored from here on": """
 N> import warnings; warnings.filterwarnings("ignore", message="old")
 R> warnings.warn("old thing"); print("quiet")
