@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.wire.messages.events import LAST_RESULTS
 from modal_gpu_magic.wire.values.kinds import is_a
@@ -11,6 +12,11 @@ from modal_gpu_magic.wire.values.referenced_globals import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+_OF_THE_COMPILER: Final = re.compile(
+    r"__(builtins_dict__|compiled_fn|comprehension|gen_rand_values|import|resume_at|warnings_warn_wrapper)_"
+)
+"""Globals that torch's compiler adds to those of a function (torch 2.13, `install_global` in `torch/_dynamo`)."""
 
 
 class UserNames:
@@ -32,7 +38,7 @@ class UserNames:
         self._definitions: dict[str, Any] = {}
         """Classes and functions that arrived with values, by the names that were bound so that pickle finds them."""
         self._history: set[str] = set()
-        """Names of IPython's inputs and outputs seen so far: each cell adds two, and they are passed over first."""
+        """Names of IPython's inputs and outputs, and of torch's compiler, seen so far: they are passed over first."""
 
     @property
     def bound(self) -> tuple[str, ...]:
@@ -40,7 +46,7 @@ class UserNames:
         hidden, history = self.hidden, self._history
         now = self.namespace.copy()  # a thread of the user may bind names meanwhile
         others = [name for name, value in now.items() if name not in history and hidden.get(name, self) is not value]
-        named = [name for name in others if is_name(name) and (name[:1] != "_" or not self._is_ipythons(name))]
+        named = [name for name in others if is_name(name) and (name[:1] != "_" or not self._is_of_others(name))]
         definitions, known = self._definitions, self.known
         if not definitions:
             return tuple(named)
@@ -51,9 +57,9 @@ class UserNames:
         """Names that are bound only so that pickle finds a class or a function."""
         return tuple(name for name, value in self._definitions.items() if self.namespace.get(name) is value)
 
-    def _is_ipythons(self, name: str) -> bool:
-        """Whether IPython binds a name to inputs or results."""
-        if is_history(name):
+    def _is_of_others(self, name: str) -> bool:
+        """Whether IPython binds a name to inputs or results, or torch's compiler to parts of compiled functions."""
+        if is_history(name) or _OF_THE_COMPILER.match(name):
             self._history.add(name)
             return True
         return name in LAST_RESULTS

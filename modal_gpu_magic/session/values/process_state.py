@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.wire.process.generators import GENERATORS
 from modal_gpu_magic.wire.process.interpreter import ENVIRONMENT, IMPORT_PATH, OF_THE_PLACE
-from modal_gpu_magic.wire.process.library_attributes import LIBRARY_ATTRIBUTES, data_of, shown
+from modal_gpu_magic.wire.process.library_attributes import LIBRARY_ATTRIBUTES, LIBRARY_SETTINGS, data_of, shown
 from modal_gpu_magic.wire.process.module_attributes import MODULE_ATTRIBUTES
 from modal_gpu_magic.wire.process.process_state import Items, States, difference, encoded, merged, without
 from modal_gpu_magic.wire.process.state_table import own_states
@@ -69,7 +69,8 @@ class ProcessState:
             del variables[name]
         self._attribute_secrets = {}
         self._attribute_secrets.update(_without_secrets(changed.get(MODULE_ATTRIBUTES, {})))
-        self._attribute_secrets.update(_without_secrets(changed.get(LIBRARY_ATTRIBUTES, {}), data_of))
+        for state in (LIBRARY_ATTRIBUTES, LIBRARY_SETTINGS):
+            self._attribute_secrets.update(_without_secrets(changed.get(state, {}), data_of))
         self._sending = changed
         return encoded(changed)
 

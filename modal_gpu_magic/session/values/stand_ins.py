@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
 from modal_gpu_magic.wire.messages.events import Shared, is_result, token_name
-from modal_gpu_magic.wire.values.remote import RemoteValue, facts, held_in, held_name, hold, is_lost, lose, own_of
+from modal_gpu_magic.wire.values.remote import (
+    RemoteValue,
+    facts,
+    held_in,
+    held_name,
+    hold,
+    is_lost,
+    lose,
+    name_by,
+    own_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -192,10 +202,12 @@ class StandIns:
             why: returns a clause: why the value of a name is lost.
         """
         kept = {name: value for name in restored if (value := self.current(name)) is not None}
-        ids = set(map(id, kept.values()))
+        names: dict[int, list[str]] = {}
+        for name, value in kept.items():
+            names.setdefault(id(value), []).append(name)
         for value in self._every():
-            if id(value) in ids:
-                hold(value, 0)
+            if its := names.get(id(value)):
+                name_by(value, facts(value).name if facts(value).name in its else its[0])
             else:
                 lose(value, why(facts(value).name))
         self._forget()

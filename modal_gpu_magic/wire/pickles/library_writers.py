@@ -1,4 +1,4 @@
-"""Write new content into objects of numpy and torch: arrays, tensors, storages, generators, optimizers."""
+"""Write new content into objects of numpy and torch: arrays, tensors, storages, generators, optimizers, loaders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from modal_gpu_magic.wire.pickles.types import optimizers
+from modal_gpu_magic.wire.pickles.types import data_loaders, optimizers
 from modal_gpu_magic.wire.pickles.types.array_kinds import (
     has_own_way,
     is_array_kind,
@@ -15,6 +15,7 @@ from modal_gpu_magic.wire.pickles.types.array_kinds import (
     set_state,
     state_of,
 )
+from modal_gpu_magic.wire.pickles.types.data_loaders import is_loader
 from modal_gpu_magic.wire.pickles.types.instances import slots_in
 from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer
 from modal_gpu_magic.wire.pickles.types.tensors import hooks_of, is_plain, set_attributes
@@ -164,6 +165,8 @@ def writer_of(value: Any) -> Writer | None:
         return _by_state  # its state is in C
     if is_optimizer(kind):
         return optimizers.write
+    if is_loader(kind):
+        return data_loaders.write
     if is_storage(value):
         return _storage
     if module_of(kind).startswith("numpy.random"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import enum
+import importlib
 import sys
 import types
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from modal_gpu_magic.wire.pickles.types.argument_parsers import is_parser_part, 
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array_kind
 from modal_gpu_magic.wire.pickles.types.arrays import reduce_kind
 from modal_gpu_magic.wire.pickles.types.classes import reduce_class
+from modal_gpu_magic.wire.pickles.types.compiled import is_context, reduce_context
+from modal_gpu_magic.wire.pickles.types.data_loaders import is_loader, reduce_loader
 from modal_gpu_magic.wire.pickles.types.exceptions import reduce_exception
 from modal_gpu_magic.wire.pickles.types.functions import reduce_function
 from modal_gpu_magic.wire.pickles.types.instances import needs_care, reduce_instance
@@ -55,12 +58,24 @@ def _reducer_of(kind: type) -> Reducer | None:
     return reduce_instance if needs_care(kind) else _by_name(kind)
 
 
+def _reduce_module_by_name(pickler: Any, module: Any) -> Any:
+    """Pickle a module of a subclass, such as `torch._dynamo.config`, as cloudpickle pickles an ordinary module."""
+    name = str(module.__name__)
+    if sys.modules.get(name) is not module:
+        return NotImplemented
+    pickler.modules.add(name)
+    return importlib.import_module, (name,)
+
+
 _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
     (lambda kind: issubclass(kind, type), reduce_class),
     (lambda kind: kind is types.FunctionType, reduce_function),
     (lambda kind: issubclass(kind, BaseException), reduce_exception),
+    (lambda kind: issubclass(kind, types.ModuleType) and kind is not types.ModuleType, _reduce_module_by_name),
     (is_widget, reduce_widget),
     (is_optimizer, reduce_optimizer),
+    (is_loader, reduce_loader),
+    (is_context, reduce_context),
     (is_array_kind, reduce_kind),
     (is_parametrized, reduce_module),
     (is_parser_part, reduce_parser_part),

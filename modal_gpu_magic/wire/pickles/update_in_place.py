@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from modal_gpu_magic.wire.pickles.identity import has_identity
 from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take, writer_of
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_plain_array
+from modal_gpu_magic.wire.pickles.types.compiled import is_compiled
+from modal_gpu_magic.wire.pickles.types.compiled import write as write_compiled
 from modal_gpu_magic.wire.pickles.types.iterators import ITERATORS, end_iterator
 from modal_gpu_magic.wire.pickles.types.log_handlers import absorb_handler
 from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS, is_view_of_same
@@ -182,6 +184,8 @@ def _cell(old: types.CellType, new: types.CellType) -> bool:
 
 
 def _function(old: types.FunctionType, new: types.FunctionType) -> bool:
+    if is_compiled(old) and is_compiled(new):
+        return write_compiled(old, new)
     if old.__globals__ is not new.__globals__ or len(old.__closure__ or ()) != len(new.__closure__ or ()):
         return False
     if any(mine is not its for mine, its in zip(old.__closure__ or (), new.__closure__ or (), strict=True)):

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from modal_gpu_magic.wire.process.ipython import running_shell
+from modal_gpu_magic.wire.process.originals import MISSING, attribute_of, has_own_settings
 from modal_gpu_magic.wire.process.plain_data import MUTABLE, is_plain
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.library_modules import is_of_library
@@ -142,8 +143,19 @@ def _is_mutable(module: ModuleType, name: str) -> bool:
 
 def _held(node: ast.expr, namespace: Mapping[str, Any]) -> tuple[Holder, str] | None:
     """Return holder and attribute of an expression such as `config.lr` or `pandas.DataFrame.peek`."""
-    holder = _object(node.value, namespace) if type(node) is ast.Attribute else None
-    return (holder, node.attr) if holder is not None and type(node) is ast.Attribute else None
+    if type(node) is not ast.Attribute:
+        return None
+    holder = _object(node.value, namespace)
+    return _setting(node, namespace) if holder is None else (holder, node.attr)
+
+
+def _setting(node: ast.Attribute, namespace: Mapping[str, Any]) -> tuple[Holder, str] | None:
+    """Return module and name of a setting within a group, as in `torch._inductor.config.triton.cudagraphs`."""
+    if type(node.value) is not ast.Attribute:
+        return None
+    name, holder = f"{node.value.attr}.{node.attr}", _object(node.value.value, namespace)
+    is_setting = has_own_settings(holder) and attribute_of(holder, name) is not MISSING
+    return (holder, name) if is_setting else None
 
 
 def _home(node: ast.expr, namespace: Mapping[str, Any], imported: Imported) -> tuple[ModuleType, str] | None:

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 from modal_gpu_magic.wire.process.assignments import Assignments, split
 from modal_gpu_magic.wire.process.fixed_values import is_fixed
 from modal_gpu_magic.wire.process.import_hook import ImportWatch, is_loaded
-from modal_gpu_magic.wire.process.originals import MISSING, follow, holder_of, note_original, value_at
+from modal_gpu_magic.wire.process.originals import (
+    MISSING,
+    attribute_of,
+    follow,
+    has_own_settings,
+    holder_of,
+    note_original,
+    value_at,
+)
 from modal_gpu_magic.wire.process.own_functions import pickler
 from modal_gpu_magic.wire.process.plain_data import is_plain, set_plain
 from modal_gpu_magic.wire.process.process_state import State
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.wire.process.process_state import Items
 
 LIBRARY_ATTRIBUTES: Final = "library attributes"
+LIBRARY_SETTINGS: Final = "library settings"
 MOST_BYTES: Final = 100_000
 """Bytes of an object's pickle that is still sent: a function, no data."""
 
@@ -62,6 +71,8 @@ class LibraryAttributes:
         self.put: Callable[[Any, str, Any], None] = setattr
         self._assigned = assigned
         follow(assigned.bound)
+        self._settings: set[str] = set()
+        """The keys of settings (`has_own_settings`), which torch keeps in context variables."""
         self._items: dict[str, tuple[Any, Any]] = {}
         """Object and item by key, so that an object is pickled once; the item is None if the object cannot be sent."""
         self._waiting: dict[str, Items] = {}
@@ -69,9 +80,12 @@ class LibraryAttributes:
         self._imports = ImportWatch()
 
     @property
-    def state(self) -> State:
-        """The state for the table: an item an attribute, by `MODULE[:CLASS] ATTRIBUTE`."""
-        return State(LIBRARY_ATTRIBUTES, self._read, self._write)
+    def states(self) -> tuple[State, State]:
+        """The states for the table: an item an attribute, by `MODULE[:CLASS] ATTRIBUTE`."""
+        return (
+            State(LIBRARY_ATTRIBUTES, self._read_attributes, self._write),
+            State(LIBRARY_SETTINGS, self._read_settings, self._write_setting, contextual=True),
+        )
 
     @property
     def objects(self) -> list[Any]:
@@ -94,6 +108,18 @@ class LibraryAttributes:
         keys = (key for key, (_, item) in self._items.items() if item is None)
         return tuple(map(shown, keys))
 
+    def _read_attributes(self, asked: Collection[str]) -> Items:
+        return {key: item for key, item in self._read(asked).items() if key not in self._settings}
+
+    def _read_settings(self, asked: Collection[str]) -> Items:
+        self._settings.update(asked)
+        keys = self._settings
+        return {key: item for key, item in self._read(asked).items() if key in keys} if keys else {}
+
+    def _write_setting(self, key: str, item: Any) -> None:
+        self._settings.add(key)
+        self._write(key, item)
+
     def _read(self, asked: Collection[str]) -> Items:
         self._assigned.look()
         for key in asked:
@@ -103,6 +129,8 @@ class LibraryAttributes:
             module = _module_of(holder)
             if not _may_be_sent(module, holder, name):
                 continue
+            if has_own_settings(holder_of(holder)):
+                self._settings.add(key)
             if key in self._waiting.get(module, {}):
                 found[key] = self._waiting[module][key]
             elif self.stays(module):
@@ -144,7 +172,7 @@ class LibraryAttributes:
         found = holder_of(holder)
         if found is None:
             return
-        present = vars(found).get(name, MISSING)
+        present = attribute_of(found, name)
         if key not in self._items or present is not self._items[key][0]:  # the module may have been reloaded
             note_original(key, present)
         if item == _ABSENT:

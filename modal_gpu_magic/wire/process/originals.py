@@ -40,7 +40,21 @@ def holder_of(name: str) -> Any:
 def value_at(holder: str, name: str) -> Any:
     """Return what an attribute is bound to now, or MISSING."""
     found = holder_of(holder)
-    return MISSING if found is None else vars(found).get(name, MISSING)
+    return MISSING if found is None else attribute_of(found, name)
+
+
+def attribute_of(holder: Any, name: str) -> Any:
+    """Return an attribute that a module or a class itself has, or MISSING.
+
+    A module of a class that sets attributes in a way of its own has its settings elsewhere: `torch._dynamo.config`.
+    """
+    found = vars(holder).get(name, MISSING)
+    return getattr(holder, name, MISSING) if found is MISSING and has_own_settings(holder) else found
+
+
+def has_own_settings(holder: Any) -> bool:
+    """Whether attributes of a module are settings, which its class keeps in a way of its own."""
+    return is_a(holder, ModuleType) and type(holder).__setattr__ is not ModuleType.__setattr__
 
 
 def note_original(key: str, value: Any) -> None:

@@ -70,7 +70,7 @@ def own_states(*, container: bool = False) -> OwnStates:
         variables = dict(os.environ) if container else variables_at_start()
         assigned = Assignments()
         modules, libraries = ModuleAttributes(assigned), LibraryAttributes(assigned)
-        own = Environment(variables).state, path.state, modules.state, libraries.state
+        own = Environment(variables).state, path.state, modules.state, *libraries.states
         table = (*own, *INTERPRETER, *GENERATORS, *LIBRARIES, *SHELL, SYMPY, EXTENSIONS)
         _own.append(OwnStates(Process(table), path, modules, libraries, variables))
     return _own[0]

@@ -161,6 +161,11 @@ def hold(value: RemoteValue, number: int) -> None:
     object.__setattr__(value, "_facts", replace(facts(value), held=number))
 
 
+def name_by(value: RemoteValue, name: str) -> None:
+    """Note the one name under which the container has the value: the container holds the value under no number."""
+    object.__setattr__(value, "_facts", replace(facts(value), name=name, held=0))
+
+
 def lose(value: RemoteValue, why: str) -> None:
     """Note that the value can never be fetched or used again; `why`: a clause."""
     object.__setattr__(value, "_facts", replace(facts(value), why=why))

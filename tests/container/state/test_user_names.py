@@ -39,10 +39,16 @@ def names_of(**bound: Any) -> UserNames:
         ("_i3", "x", False),
         ("_3", 1, False),
         ("_i_x", 1, True),
+        ("__compiled_fn_4_f69af588_2837", 1, False),
+        ("__builtins_dict___2", 1, False),
+        ("__resume_at_48_5", 1, False),
+        ("__import_torch_dot__dynamo", 1, False),
+        ("__compiled_fn", 1, True),
+        ("compiled_fn_4", 1, True),
         (5, 1, False),
     ],
 )
-def test_what_ipython_binds_is_not_the_users(name: Any, value: Any, is_the_users: bool) -> None:
+def test_what_ipython_and_compilers_bind_is_not_the_users(name: Any, value: Any, is_the_users: bool) -> None:
     names = names_of(x=1)
     names.namespace[name] = value
     assert (name in names.bound) is is_the_users

@@ -185,6 +185,63 @@ R> print([b.tolist() for b in loader])
 N> print(data.reads, loader.dataset is data)
 R> print(sum(int(b.sum()) for b in loader), len(data.reads))
 """,
+    "a data loader with workers that stay": """
+N>
+import torch
+from torch.utils.data import Dataset, DataLoader
+class Squares(Dataset):
+    def __len__(self): return 4
+    def __getitem__(self, i): return torch.tensor(i * i)
+loader = DataLoader(Squares(), batch_size=2, num_workers=1, persistent_workers=True)
+print([b.tolist() for b in loader])
+R> print([b.tolist() for b in loader], loader.num_workers); same = loader
+R> print([b.tolist() for b in loader])
+N> print([b.tolist() for b in loader], same is loader); del loader, same
+R> other = DataLoader(Squares(), num_workers=1, persistent_workers=True); print(len(list(other)))
+N> print(len(list(other))); del other
+""",
+    "a compiled function": """
+N>
+import torch
+@torch.compile(backend="eager", fullgraph=True, dynamic=True)
+def double(x): return x * factor
+factor = 2; double.calls = [double(torch.ones(2))]
+def arguments(compiled): return [c.cell_contents for c in compiled.__closure__ if hasattr(c.cell_contents, "fullgraph")][0]
+R> double.calls.append(double(torch.ones(3))); alias = double; print(double.calls, double.__name__, sorted(n for n in globals() if "compiled" in n and n[0] != "_"))
+R> print(arguments(double).fullgraph, arguments(double)._dynamic)
+N> print(double.calls, alias is double); factor = 3; print(alias(torch.ones(1)))
+R>
+@torch.compile(backend="eager")
+def more(x): return double(x) + 1
+print(more(torch.ones(2)))
+N> print(more(torch.ones(2)), double(torch.ones(4)))
+R>
+@torch.compile(backend="eager")
+def double(x): return x * 20
+print(double(torch.ones(1)), alias is double)
+N> print(double(torch.ones(1)), alias(torch.ones(1)), more(torch.ones(1)))
+""",
+    "a compiled module and a compiled method": f"""
+N>{MAKE}
+fast = torch.compile(model, backend="eager", fullgraph=True, dynamic=False)
+class Wrapped(nn.Module):
+    def __init__(self, inner): super().__init__(); self.inner = inner
+    @torch.compile(backend="eager")
+    def forward(self, x): return self.inner(x)
+    @torch.compiler.disable
+    def slow(self, x): return x + 1
+wrapped = Wrapped(model); print(fast(X).shape, wrapped(X).shape)
+R> print(fast.dynamo_ctx.fullgraph, fast.dynamo_ctx._dynamic, fast._orig_mod is model, wrapped.inner is model, wrapped.slow(1))
+R> fast(X).sum().backward(); opt.step(); print(wrapped(X).sum())
+N> print(fast(X).sum(), wrapped(X).sum(), fast._orig_mod is model)
+""",
+    "settings of torch's compiler": """
+N> import torch, torch._dynamo, torch._inductor.config as settings; torch._dynamo.config.recompile_limit = 9; settings.triton.cudagraphs = True
+R> print(torch._dynamo.config.recompile_limit, settings.triton.cudagraphs); settings.triton.cudagraphs = False; settings.max_autotune = True
+N> print(settings.triton.cudagraphs, settings.max_autotune); torch._dynamo.config.recompile_limit = 10; kept = [settings]
+R> print(torch._dynamo.config.recompile_limit, kept[0] is settings)
+END> torch._dynamo.config.recompile_limit = 8; settings.max_autotune = False
+""",
     "hooks on a module": f"""
 N>{MAKE}
 acts = []

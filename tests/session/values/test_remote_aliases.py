@@ -209,6 +209,8 @@ NAMED = st.one_of(
 
 @given(st.lists(st.one_of(NAMED, NAMED, SAVING, st.just("look")), min_size=3, max_size=14))
 @example(["save", "remote: b = [0]", "replace", "remote: b = a"])
+@example(["remote: b = a", "remote: a = [0]", "save", "remote: a = [0]", "replace", "remote: a = [0]"])
+@example(["remote: a = c", "remote: b = a", "save", "remote: a = [0]", "replace"])
 def test_random_sequences_with_containers_that_end(steps: list[str]) -> None:
     """A value is what it is natively, or lost: the user binds the names of lost values again."""
     with TemporaryDirectory() as folder:

@@ -20,6 +20,18 @@ def module(name: str, /, **attributes: Any) -> types.ModuleType:
     return made
 
 
+class Settings(types.ModuleType):
+    """A module that keeps its settings elsewhere, as `torch._dynamo.config`."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("lr", "group.size"):
+            raise AttributeError(name)
+        return 1
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(name)
+
+
 CONFIG = module("config", lr=1, layers=[1], options={}, name="a", box=object())
 HERE = type("Here", (), {"__module__": "somewhere"})
 CONFIG.Box = HERE  # type: ignore[attr-defined]
@@ -29,6 +41,7 @@ NAMES = {
     "other": {},
     "config": CONFIG,
     "c": CONFIG,
+    "settings": Settings("settings"),
     "package": module("package", config=module("package.config")),
     "np": np,
     "Here": HERE,
@@ -70,6 +83,10 @@ TEXTS = {
     "Here().lr = 1": set(),
     "np.ndarray.shape[0] = 1": {"numpy ndarray"},
     "config.Box.size = 1": {"somewhere:Here size"},
+    "settings.lr = 1": {"settings lr"},
+    "settings.group.size = 1": {"settings group.size"},
+    "settings.group.other = 1": {"settings group"},
+    "config.box.lr = 1": {"config box"},
     "x.lr = 1": set(),
     "unknown.lr = 1": set(),
     "config().lr = 1": set(),

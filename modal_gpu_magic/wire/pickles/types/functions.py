@@ -1,4 +1,4 @@
-"""Pickle generic functions and methods of `functools`, which cloudpickle pickles incompletely, or not at all."""
+"""Pickle functions that cloudpickle pickles incompletely, or not at all: generic ones of `functools`, compiled ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
+from modal_gpu_magic.wire.pickles.types.compiled import is_compiled, reduce_compiled
 from modal_gpu_magic.wire.process.originals import reduce_original
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ _STATE = 2
 
 
 def reduce_function(_: Any, function: types.FunctionType) -> Any:
-    """Return the reduction of a generic function of the notebook, or of a function that a cell has replaced.
+    """Return the reduction of a generic or compiled function of the notebook, or of one that a cell has replaced.
 
     NotImplemented for all others.
     """
+    if is_compiled(function):
+        return reduce_compiled(function)
     original = reduce_original(function)
     if original is not NotImplemented:
         return original

@@ -1,0 +1,102 @@
+"""Pickle what `torch.compile` returns: the function or module, and the arguments of `torch.compile`.
+
+The receiver compiles again at its first call. torch's own pickle of a compiled module leaves out `fullgraph` and
+`dynamic`, and a compiled function is a closure over the state of torch's compiler (torch 2.13,
+`torch/_dynamo/eval_frame.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FunctionType
+from typing import Any
+
+from modal_gpu_magic.wire.pickles.types.notebook_functions import content_of
+
+_MODULE = "torch._dynamo.eval_frame"
+_PREFIX = "_torchdynamo_"
+"""Prefix of the attributes that torch sets on a compiled function."""
+_ORIGINAL, _ID = f"{_PREFIX}orig_callable", f"{_PREFIX}wrapper_id"
+_SET_BY_TORCH = frozenset({"__wrapped__", "_is_torch_compile", "_isolate_recompiles_id"})
+_CONTEXT, _FUNCTION = "self", "fn"
+"""Variables of the closure: what compiles, and what is compiled."""
+
+
+def is_context(kind: type) -> bool:
+    """Whether a class is that of `torch.compile`'s arguments."""
+    torch: Any = sys.modules.get(_MODULE)
+    return torch is not None and kind is torch.OptimizeContext
+
+
+def reduce_context(_: Any, context: Any) -> Any:
+    """Return the reduction of the arguments of `torch.compile`."""
+    torch: Any = sys.modules[_MODULE]
+    hooks = getattr(context, "_hooks", None)
+    options = {
+        "nopython": context.fullgraph,
+        "dynamic": context._dynamic,  # noqa: SLF001 - torch has no public name for it
+        "guard_filter_fn": getattr(hooks, "guard_filter_fn", None),
+    }
+    return context_from, (torch.innermost_backend(context.callback), options)
+
+
+def context_from(backend: Any, options: dict[str, Any]) -> Any:
+    """Return the arguments of `torch.compile`, as an object that compiles functions and modules."""
+    import torch._dynamo
+
+    return torch._dynamo.optimize(backend=backend, **options)  # noqa: SLF001 - as torch.compile does
+
+
+def is_compiled(function: FunctionType) -> bool:
+    """Whether a function is what `torch.compile` or `torch.compiler.disable` has returned."""
+    torch: Any = sys.modules.get(_MODULE)
+    if torch is None or function.__globals__ is not vars(torch):
+        return False
+    return function.__dict__.get(_ID) == id(function) and {_CONTEXT, _FUNCTION} <= {*function.__code__.co_freevars}
+
+
+def reduce_compiled(function: FunctionType) -> Any:
+    """Return the reduction of a compiled function."""
+    parts = _parts(function)
+    attributes = {name: value for name, value in function.__dict__.items() if not _is_of_torch(name, value)}
+    made = compiled_from, (parts[_CONTEXT], parts[_FUNCTION])
+    return (*made, attributes, None, None, set_attributes) if attributes else made
+
+
+def compiled_from(context: Any, function: Any) -> Any:
+    """Return a function as `torch.compile` returns it."""
+    return context(function)
+
+
+def set_attributes(function: Any, attributes: dict[str, Any]) -> None:
+    """Set the attributes of a compiled function that are not torch's."""
+    function.__dict__.update(attributes)
+
+
+def write(old: FunctionType, new: FunctionType) -> bool:
+    """Write the attributes of a compiled function into another one of the same function and arguments.
+
+    Returns:
+        False: they compile different functions, or in different ways; nothing was written.
+    """
+    mine, its = _parts(old), _parts(new)
+    if mine[_FUNCTION] is not its[_FUNCTION] or _told(mine[_CONTEXT]) != _told(its[_CONTEXT]):
+        return False
+    for name in [name for name, value in old.__dict__.items() if not _is_of_torch(name, value)]:
+        del old.__dict__[name]
+    set_attributes(old, {name: value for name, value in new.__dict__.items() if not _is_of_torch(name, value)})
+    return True
+
+
+def _parts(function: FunctionType) -> dict[str, Any]:
+    names = function.__code__.co_freevars
+    return dict(zip(names, (content_of(cell, None) for cell in function.__closure__ or ()), strict=True))
+
+
+def _told(context: Any) -> tuple[Any, ...]:
+    return type(context), context.fullgraph, context._dynamic  # noqa: SLF001 - see `reduce_context`
+
+
+def _is_of_torch(name: str, value: Any) -> bool:
+    is_made = type(value) is FunctionType and value.__globals__ is vars(sys.modules[_MODULE])
+    return is_made or name.startswith(_PREFIX) or name in _SET_BY_TORCH
