@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 # A busy machine is no fault of what is tested.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", settings.get_profile("steady"), max_examples=3000)
 settings.load_profile("steady")
 
 HERE: Final = Path(__file__).parent

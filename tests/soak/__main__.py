@@ -46,6 +46,13 @@ JUDGED_ACTS: Final = 1500
 """Acts from which the growth is judged: a shorter run has seen too few of these cycles."""
 MOST_GROWTH: Final = 1.0
 """Megabytes in a thousand cells, over a kernel without the extension."""
+FILLING_CELLS: Final = 1500
+"""Cells of a kernel until the memory pools of gRPC and the tables of closed streams have their size."""
+JUDGED_CELLS: Final = 1000
+"""Cells after these over which the growth of a detached session's processes is measured, after all acts: its kernels
+come and go, so that none has run as many cells before."""
+CELLS_BETWEEN: Final = 50
+"""Cells between two measurements of these."""
 PLAIN_CELLS: Final = 500
 """Cells of the kernel without the extension, before its memory is measured for the first time and after."""
 MOST_SHOWN: Final = 14
@@ -84,6 +91,19 @@ def sizes(staying: Staying | None, leaving: Leaving | None) -> dict[str, Size]:
         for pid in leaving.user.servers:
             found["lasting control plane"] = size_of(pid, cells, is_kernel=False)
     return found
+
+
+def sizes_when_full(leaving: Leaving) -> dict[str, list[Size]]:
+    """Return the sizes of a detached session's kernel and control plane while printing cells follow one another."""
+    leaving.go_home()
+    leaving.print_lines(max(0, FILLING_CELLS - leaving.home.cells))
+    measured = defaultdict[str, list[Size]](list)
+    for _ in range(JUDGED_CELLS // CELLS_BETWEEN):
+        leaving.print_lines(CELLS_BETWEEN)
+        assert leaving.home.run("import gc\n_ = gc.collect()").ok  # what waits for the collector is no growth
+        for what, size in sizes(None, leaving).items():
+            measured[what].append(size)
+    return measured
 
 
 def size_of(pid: int, cells: int, *, is_kernel: bool = True) -> Size:
@@ -175,6 +195,8 @@ def main() -> int:
             if acts >= WARM_ACTS and acts % MEASURE_ACTS == 0:
                 for what, size in sizes(staying, leaving).items():
                     measured[what].append(size)
+        if leaving is not None and finding is None and acts >= JUDGED_ACTS:
+            measured.update(sizes_when_full(leaving))
     grown = growth(measured, plain_growth()) if measured else {}
     print(figures(acts, sum(user.stopped for user in users), finding, grown))
     grows = acts >= JUDGED_ACTS and max(grown.values(), default=0.0) > MOST_GROWTH

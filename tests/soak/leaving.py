@@ -140,6 +140,16 @@ class Leaving:
         (act,) = self.choose.choices(list(acts), list(acts.values()))
         self._look(act())
 
+    def go_home(self) -> None:
+        """Bring the session to the kernel that lives through all."""
+        self.here = self.home
+        self._expect(self.here.run(ATTACH, timeout=120))
+
+    def print_lines(self, cells: int) -> None:
+        """Run cells that print one line each, in the container."""
+        for number in range(cells):
+            self._expect(self._remote(f"print({number})"))
+
     # The acts. Each returns the outcomes that are legal afterwards.
 
     def _cell(self) -> list[Outcome]:
