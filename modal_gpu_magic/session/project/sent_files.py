@@ -23,6 +23,8 @@ LISTED_FILES = 1_000
 """Maximum number of files sent for the directories and patterns that a cell names."""
 LISTED_BYTES = 50_000_000
 """Maximum total size of these files, bytes."""
+KNOWN_FILES = 10_000
+"""Maximum number of files that cells wrote and whose paths are known."""
 
 STAYS = (
     "The cell changed to the directory `{}` of the container: later remote cells run there, "
@@ -141,7 +143,10 @@ class Files:
 
     def note_written(self, paths: Iterable[str]) -> None:
         """Record files that the last cell wrote, by their paths from the directory in which the cell began."""
-        self._written.update({os.path.normpath(Path(self._sent_from, path)): path for path in paths})
+        for path in paths:
+            self._written[os.path.normpath(Path(self._sent_from, path))] = path
+        while len(self._written) > KNOWN_FILES:
+            del self._written[next(iter(self._written))]
 
     def written_as(self, path: str) -> str | None:
         """Return the container's path of a file that a cell wrote, or of a folder of such files; None: neither.
@@ -149,14 +154,15 @@ class Files:
         Args:
             path: where the file would be on the notebook's machine.
         """
-        local = os.path.normpath(Path(self._cwd, path))
+        cwd = _working_directory()
+        local = os.path.normpath(Path(cwd, path))
         if local in self._written:
             return self._written[local]
         within = next((each for each in self._written if each.startswith(local + os.sep)), None)
-        if within is None or local == self._cwd:
+        if within is None or local == cwd:
             return None
-        above = Path(within).relative_to(local).parts
-        return str(Path(self._written[within]).parents[len(above) - 1])
+        above, folders = Path(within).relative_to(local).parts, Path(self._written[within]).parents
+        return str(folders[len(above) - 1]) if len(above) < len(folders) else None
 
     def take_notes(self) -> list[str]:
         """Return and clear the sentences about directories that the notebook does not have."""

@@ -13,7 +13,7 @@ from modal_gpu_magic.session.project.notebook_code import NotebookCode
 from modal_gpu_magic.session.project.programs import program
 from modal_gpu_magic.session.project.referenced_files import Finder
 from modal_gpu_magic.session.project.root import Project
-from modal_gpu_magic.session.project.sent_files import FILE_BYTES, LISTED_FILES, Files, FoundFiles
+from modal_gpu_magic.session.project.sent_files import FILE_BYTES, KNOWN_FILES, LISTED_FILES, Files, FoundFiles
 from modal_gpu_magic.wire.messages.events import ProjectFiles
 
 A, B = "p/nb/a.csv", "p/nb/sub/b.csv"
@@ -278,3 +278,47 @@ def test_any_value() -> None:
     Holder.__module__ = "__main__"
     for value in (Refusing(), [Refusing()], {"a": Refusing()}, Refusing, Holder, Holder(), lambda: 0, len, None, type):
         assert NotebookCode(["value"], {"value": value, "__name__": "__main__"}).references == []
+
+
+@pytest.mark.parametrize(
+    "path, written",
+    [
+        ("out/m.pt", "out/m.pt"),
+        ("./out/../out/m.pt", "out/m.pt"),
+        ("out", "out"),
+        ("out/", "out"),
+        ("..", None),
+        ("../up.txt", "../up.txt"),
+        (".", None),
+        ("", None),
+        ("m.pt", None),
+        ("out/other.pt", None),
+        ("ou", None),
+    ],
+)
+def test_what_a_cell_wrote_is_found_by_its_local_path(path: str, written: str | None) -> None:
+    files = Files()
+    files.outgoing(FoundFiles())
+    files.note_written(["out/m.pt", "out/deep/n.pt", "../up.txt"])
+    assert files.written_as(path) == written
+    assert files.written_as(str(Path.cwd() / path)) == written
+
+
+def test_what_a_cell_wrote_is_found_from_another_directory_and_only_in_its_container() -> None:
+    files = Files()
+    files.outgoing(FoundFiles())
+    files.note_written(["out/m.pt"])
+    os.chdir("sub")
+    assert files.written_as("../out/m.pt") == "out/m.pt"
+    assert files.written_as("out/m.pt") is None
+    files.forget()
+    assert files.written_as("../out/m.pt") is None
+
+
+def test_the_paths_of_the_latest_files_are_known() -> None:
+    files = Files()
+    files.outgoing(FoundFiles())
+    for number in range(KNOWN_FILES + 2):
+        files.note_written([f"{number}.pt"])
+    assert files.written_as("1.pt") is None
+    assert files.written_as("2.pt") == "2.pt"

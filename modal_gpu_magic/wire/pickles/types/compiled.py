@@ -16,16 +16,17 @@ from modal_gpu_magic.wire.pickles.types.notebook_functions import content_of
 _MODULE = "torch._dynamo.eval_frame"
 _PREFIX = "_torchdynamo_"
 """Prefix of the attributes that torch sets on a compiled function."""
-_ORIGINAL, _ID = f"{_PREFIX}orig_callable", f"{_PREFIX}wrapper_id"
+_ID = f"{_PREFIX}wrapper_id"
+"""Attribute with the `id` of the function that torch has made: a wrapper around that function has a copy of it."""
 _SET_BY_TORCH = frozenset({"__wrapped__", "_is_torch_compile", "_isolate_recompiles_id"})
 _CONTEXT, _FUNCTION = "self", "fn"
 """Variables of the closure: what compiles, and what is compiled."""
 
 
 def is_context(kind: type) -> bool:
-    """Whether a class is that of `torch.compile`'s arguments."""
+    """Whether a class is that of `torch.compile`'s arguments. An older torch has a pickle of its own for them."""
     torch: Any = sys.modules.get(_MODULE)
-    return torch is not None and kind is torch.OptimizeContext
+    return kind is getattr(torch, "OptimizeContext", None) and hasattr(torch, "innermost_backend")
 
 
 def reduce_context(_: Any, context: Any) -> Any:
@@ -80,7 +81,7 @@ def write(old: FunctionType, new: FunctionType) -> bool:
         False: they compile different functions, or in different ways; nothing was written.
     """
     mine, its = _parts(old), _parts(new)
-    if mine[_FUNCTION] is not its[_FUNCTION] or _told(mine[_CONTEXT]) != _told(its[_CONTEXT]):
+    if mine[_FUNCTION] is not its[_FUNCTION] or _arguments(mine[_CONTEXT]) != _arguments(its[_CONTEXT]):
         return False
     for name in [name for name, value in old.__dict__.items() if not _is_of_torch(name, value)]:
         del old.__dict__[name]
@@ -93,7 +94,7 @@ def _parts(function: FunctionType) -> dict[str, Any]:
     return dict(zip(names, (content_of(cell, None) for cell in function.__closure__ or ()), strict=True))
 
 
-def _told(context: Any) -> tuple[Any, ...]:
+def _arguments(context: Any) -> tuple[Any, ...]:
     return type(context), context.fullgraph, context._dynamic  # noqa: SLF001 - see `reduce_context`
 
 
