@@ -220,6 +220,7 @@ R>
 def double(x): return x * 20
 print(double(torch.ones(1)), alias is double)
 N> print(double(torch.ones(1)), alias(torch.ones(1)), more(torch.ones(1)))
+END> import gc; [globals().pop(name, None) for name in ("double", "alias", "more")]; torch._dynamo.reset(); _ = gc.collect()
 """,
     "a compiled module and a compiled method": f"""
 N>{MAKE}
@@ -234,6 +235,7 @@ wrapped = Wrapped(model); print(fast(X).shape, wrapped(X).shape)
 R> print(fast.dynamo_ctx.fullgraph, fast.dynamo_ctx._dynamic, fast._orig_mod is model, wrapped.inner is model, wrapped.slow(1))
 R> fast(X).sum().backward(); opt.step(); print(wrapped(X).sum())
 N> print(fast(X).sum(), wrapped(X).sum(), fast._orig_mod is model)
+END> import gc; [globals().pop(name, None) for name in ("fast", "wrapped", "Wrapped")]; torch._dynamo.reset(); _ = gc.collect()
 """,
     "settings of torch's compiler": """
 N> import torch, torch._dynamo, torch._inductor.config as settings; torch._dynamo.config.recompile_limit = 9; settings.triton.cudagraphs = True
