@@ -333,3 +333,11 @@ def test_the_same_from_plain_python(desk: Desk) -> None:
     assert listed == "['a/b']"
     refused = desk.kernel.run("from modal_gpu_magic import get\nget('session:x')")
     assert refused.error == "CopyError: no session has started, so no container has files."
+
+
+def test_callbacks_after_a_cell_do_without_a_result(desk: Desk) -> None:
+    """IPython passes None where a press comes at the very end of a cell."""
+    desk.kernel.remote("1")
+    done = desk.kernel.run("get_ipython().events.trigger('post_run_cell', None)")
+    assert done.ok
+    assert not done.stdout + done.stderr

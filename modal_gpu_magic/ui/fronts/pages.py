@@ -56,14 +56,16 @@ class Pages:
         def last(result: Any) -> None:
             self._shell.events.unregister("post_run_cell", last)
             late, self._late = self._late or [], None
-            self.tell(*self._error(result), *late, Act("done", {"execution_count": result.execution_count}))
+            count = self._shell.execution_count if result is None else result.execution_count
+            self.tell(*self._error(result), *late, Act("done", {"execution_count": count}))
             self._dashboard = None
             close()
 
         self._shell.events.register("post_run_cell", last)
 
     def _error(self, result: Any) -> Iterable[Act]:
-        error = result.error_before_exec or result.error_in_exec
+        # After a press at the cell's very end, IPython has no result.
+        error = None if result is None else result.error_before_exec or result.error_in_exec
         if error is not None:
             name, words = type(error).__name__, words_of(error)
             lines = getattr(self._shell, "_last_traceback", None) or [f"{name}: {words}"]

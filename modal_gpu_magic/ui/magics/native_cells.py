@@ -57,10 +57,10 @@ def install(state: KernelState) -> None:
             table.prune()
 
     @callback
-    def offer_missed_file(result: ExecutionResult) -> None:
-        error = result.error_in_exec
+    def offer_missed_file(result: ExecutionResult | None) -> None:
+        error = getattr(result, "error_in_exec", None)  # after a press at the cell's very end, IPython has no result
         if isinstance(error, FileNotFoundError) and state.sessions:
-            source = getattr(result.info, "raw_cell", None)
+            source = getattr(getattr(result, "info", None), "raw_cell", None)
             for line in _about_missed_file(error, source, state):
                 print(line, file=sys.stderr)
 
