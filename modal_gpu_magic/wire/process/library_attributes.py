@@ -109,18 +109,17 @@ class LibraryAttributes:
         return tuple(map(shown, keys))
 
     def _read_attributes(self, asked: Collection[str]) -> Items:
-        return {key: item for key, item in self._read(asked).items() if key not in self._settings}
+        return self._read(asked, settings=False)
 
     def _read_settings(self, asked: Collection[str]) -> Items:
         self._settings.update(asked)
-        keys = self._settings
-        return {key: item for key, item in self._read(asked).items() if key in keys} if keys else {}
+        return self._read(asked, settings=True) if self._settings else {}
 
     def _write_setting(self, key: str, item: Any) -> None:
         self._settings.add(key)
         self._write(key, item)
 
-    def _read(self, asked: Collection[str]) -> Items:
+    def _read(self, asked: Collection[str], *, settings: bool) -> Items:
         self._assigned.look()
         for key in asked:
             self._assigned.bound.setdefault(key, split(key))
@@ -131,6 +130,8 @@ class LibraryAttributes:
                 continue
             if has_own_settings(holder_of(holder)):
                 self._settings.add(key)
+            if (key in self._settings) is not settings:
+                continue
             if key in self._waiting.get(module, {}):
                 found[key] = self._waiting[module][key]
             elif self.stays(module):

@@ -59,7 +59,7 @@ def is_compiled(function: FunctionType) -> bool:
 def reduce_compiled(function: FunctionType) -> Any:
     """Return the reduction of a compiled function."""
     parts = _parts(function)
-    attributes = {name: value for name, value in function.__dict__.items() if not _is_of_torch(name, value)}
+    attributes = _attributes(function)
     made = compiled_from, (parts[_CONTEXT], parts[_FUNCTION])
     return (*made, attributes, None, None, set_attributes) if attributes else made
 
@@ -83,9 +83,9 @@ def write(old: FunctionType, new: FunctionType) -> bool:
     mine, its = _parts(old), _parts(new)
     if mine[_FUNCTION] is not its[_FUNCTION] or _arguments(mine[_CONTEXT]) != _arguments(its[_CONTEXT]):
         return False
-    for name in [name for name, value in old.__dict__.items() if not _is_of_torch(name, value)]:
+    for name in _attributes(old):
         del old.__dict__[name]
-    set_attributes(old, {name: value for name, value in new.__dict__.items() if not _is_of_torch(name, value)})
+    set_attributes(old, _attributes(new))
     return True
 
 
@@ -96,6 +96,11 @@ def _parts(function: FunctionType) -> dict[str, Any]:
 
 def _arguments(context: Any) -> tuple[Any, ...]:
     return type(context), context.fullgraph, context._dynamic  # noqa: SLF001 - see `reduce_context`
+
+
+def _attributes(function: FunctionType) -> dict[str, Any]:
+    """Return the attributes of a compiled function that are not torch's."""
+    return {name: value for name, value in function.__dict__.items() if not _is_of_torch(name, value)}
 
 
 def _is_of_torch(name: str, value: Any) -> bool:
