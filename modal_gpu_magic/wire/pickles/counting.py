@@ -120,6 +120,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
         self.namespace: dict[str, Any] = {}
         self.temporary: list[Any] = []
         self.storages: dict[Any, Any] = {}
+        self.computed: set[int] = set()
         self.counter = counter
         self._buffers: set[tuple[int, int]] = set()
         self._calls = 0

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
+    from modal_gpu_magic.wire.pickles.rules import Rules
     from modal_gpu_magic.wire.pickles.types.shared_memory import SharedMemory
 
 OUT_OF_BAND_BYTES = 64 << 10
@@ -128,6 +129,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         is_fingerprint: the output is hashed and never loaded.
         is_trial: the output only shows whether the value can be pickled.
         both_have: whether the other side has an object too; without a table, all objects count as such.
+        computed: `id` of the tensors that a module computes anew before each forward pass.
         owner: the array or storage whose buffer comes next.
         memory: the memory that arrays and torch storages of the stream may share; None: torch is not loaded.
         carriers: by `id` of an array that is pickled as a view, the array that it is a view of.
@@ -150,6 +152,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.is_stale: Callable[[types.CellType], bool] | None = None
         self.owner: Any = None
         self.carriers: dict[int, Any] = {}
+        self.computed: set[int] = set()
         self.memory: SharedMemory | None = None
         self.memo: dict[int, tuple[int, Any]] = {id(namespace): (0, namespace)}
         self._keep = keep
@@ -157,7 +160,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self._submodules: dict[types.CodeType, tuple[Any, ...]] = {}
 
     @functools.cached_property
-    def rules(self) -> dict[type, Any]:
+    def rules(self) -> Rules:
         """The reducers by type; created when the first object needs one."""
         return reducers()
 
@@ -400,6 +403,6 @@ class TransferPickler(CellPickler):
             return token, kind, self.temporary[-1]
         if (carrier := self.carriers.get(id(obj))) is not None:
             return token, kind, content_of(obj, carrier)
-        if takes_state(kind) and kind not in self.rules:
+        if takes_state(kind) and self.rules.are_pickles(kind):
             return token, kind, InPlace(obj)
         return token, kind, Bare(obj, alone=obj is self.top and _goes_alone(obj, self._table))

@@ -17,6 +17,7 @@ class Pickler(Protocol):
         dispatch_table: cloudpickle's reducers, by type.
         storages: torch storages in the stream so far, by `_cdata`.
         temporary: copies made only for this pickle.
+        computed: `id` of the tensors that a module computes anew before each forward pass.
         modules: modules of the functions and classes that are pickled by name.
         sends_graphs: pickle results of an autograd graph without the graph; False: refuse them.
         is_fingerprint: the output is hashed and never loaded.
@@ -29,6 +30,7 @@ class Pickler(Protocol):
     dispatch_table: Any
     storages: dict[Any, Any]
     temporary: list[Any]
+    computed: set[int]
     modules: set[str]
     sends_graphs: bool
     is_fingerprint: bool

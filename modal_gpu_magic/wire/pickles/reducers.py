@@ -61,7 +61,7 @@ class Bare:
     alone: bool = False
 
 
-def reducers() -> dict[type, Reducer | None]:
+def reducers() -> Rules:
     """Return the reducers by type. Types of a library are included only if the library is imported."""
     streams = (getattr(sys, name, None) for name in ("stdout", "stderr"))  # a cell may delete them
     table = Rules(_ALWAYS | {type(each): _stream for each in streams if each is not None} | tensors.reducers())
@@ -74,7 +74,7 @@ def reducers() -> dict[type, Reducer | None]:
 
 def _bare(pickler: Pickler, bare: Bare) -> Any:
     value = bare.value
-    if is_a(value, bytes | bytearray):
+    if type(value) in (bytes, bytearray):
         return type(value), (pickle.PickleBuffer(value),)
     if bare.alone and tensors.is_plain(value):
         return tensors.reduce_tensor(pickler, value, alone=True)

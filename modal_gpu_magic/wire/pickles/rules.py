@@ -11,19 +11,22 @@ from collections.abc import Callable
 from typing import Any
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names, tensors
+from modal_gpu_magic.wire.pickles.types.added_attributes import may_leave_out, reduce_with_added
 from modal_gpu_magic.wire.pickles.types.argument_parsers import is_parser_part, reduce_parser_part
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array_kind
 from modal_gpu_magic.wire.pickles.types.arrays import reduce_kind
 from modal_gpu_magic.wire.pickles.types.classes import reduce_class
 from modal_gpu_magic.wire.pickles.types.compiled import is_context, reduce_context
+from modal_gpu_magic.wire.pickles.types.computed import ModuleReducer, is_module
 from modal_gpu_magic.wire.pickles.types.data_loaders import is_loader, reduce_loader
 from modal_gpu_magic.wire.pickles.types.exceptions import reduce_exception
 from modal_gpu_magic.wire.pickles.types.functions import reduce_function
 from modal_gpu_magic.wire.pickles.types.instances import needs_care, reduce_instance
-from modal_gpu_magic.wire.pickles.types.log_handlers import is_handler, reduce_handler
+from modal_gpu_magic.wire.pickles.types.log_handlers import is_handler, is_logger, reduce_handler, reduce_logger
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement, reduce_member
 from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer, reduce_optimizer
 from modal_gpu_magic.wire.pickles.types.parametrized import is_parametrized, reduce_module
+from modal_gpu_magic.wire.pickles.types.rebuilt import is_scalar_kind, reduce_scalar
 from modal_gpu_magic.wire.pickles.types.widgets import is_widget, reduce_widget
 from modal_gpu_magic.wire.values.kinds import module_of
 
@@ -41,10 +44,20 @@ class Rules(dict[type, "Reducer | None"]):
         """Whether a type has a reducer."""
         return isinstance(kind, type) and self[kind] is not None
 
+    def are_pickles(self, kind: type) -> bool:
+        """Whether pickle's own rules decide on the state of a type's objects, apart from added attributes."""
+        reducer = self[kind]
+        return (reducer.reducer if isinstance(reducer, ModuleReducer) else reducer) in (None, reduce_with_added)
+
     get = dict.__getitem__  # type: ignore[assignment]  # `get` applies the rules as well
 
 
 def _reducer_of(kind: type) -> Reducer | None:
+    found = _own_reducer(kind)
+    return ModuleReducer(found) if is_module(kind) else found
+
+
+def _own_reducer(kind: type) -> Reducer | None:
     for matches, reducer in _RULES:
         if matches(kind):
             return reducer
@@ -55,7 +68,9 @@ def _reducer_of(kind: type) -> Reducer | None:
     of_tensor = tensors.reducer_of(kind)
     if of_tensor is not None:
         return of_tensor
-    return reduce_instance if needs_care(kind) else _by_name(kind)
+    if needs_care(kind):
+        return reduce_instance
+    return _by_name(kind) or (reduce_with_added if may_leave_out(kind) else None)
 
 
 def _reduce_module_by_name(pickler: Any, module: Any) -> Any:
@@ -77,9 +92,11 @@ _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
     (is_loader, reduce_loader),
     (is_context, reduce_context),
     (is_array_kind, reduce_kind),
+    (is_scalar_kind, reduce_scalar),
     (is_parametrized, reduce_module),
     (is_parser_part, reduce_parser_part),
     (is_handler, reduce_handler),
+    (is_logger, reduce_logger),
 )
 """Predicates and reducers; the first match applies."""
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from modal_gpu_magic.wire.values.attributes import attributes_of, tells_all
+from modal_gpu_magic.wire.pickles.types.added_attributes import add, names_deleted, set_state_and_added
+from modal_gpu_magic.wire.values.attributes import attributes_of
 
 _NEW: Any = vars(copyreg)["__newobj__"]
 """Makes an object of a class without a `__reduce__` of its own."""
@@ -35,17 +36,21 @@ class Parts:
         make: the callable that creates the object.
         arguments: arguments of `make`.
         state: the argument of `__setstate__`; None: no state.
+        added: attributes that the pickle of the class leaves out.
     """
 
     make: Callable[..., Any]
     arguments: tuple[Any, ...]
     state: Any
+    added: dict[str, Any] | None = None
 
     def new(self) -> Any:
         """Create a new object with the state."""
         value = self.make(*self.arguments)
         if self.state is not None:
             value.__setstate__(self.state)
+        if self.added:
+            add(value, self.added)
         return value
 
     @property
@@ -61,14 +66,17 @@ class Parts:
 
     def write(self, known: Any) -> None:
         """Set the state of an existing object."""
-        attributes, state = attributes_of(known), self.arguments[1][0] if self._is_of_ctypes else self.state
-        if attributes and type(state) in (dict, type(None)) and (self._is_of_ctypes or tells_all(type(known))):
-            for name in [name for name in attributes if name not in (state or ())]:
-                del attributes[name]
+        state = self.arguments[1][0] if self._is_of_ctypes else self.state
+        attributes = attributes_of(known) or {}
+        missing = [name for name in attributes if name not in state] if self._is_of_ctypes else None
+        for name in names_deleted(known, state, self.added or {}) if missing is None else missing:
+            del attributes[name]
         if self._is_of_ctypes:
             known.__setstate__(*self.arguments[1])
         elif state is not None:
             known.__setstate__(state)
+        if self.added:
+            add(known, self.added)
 
 
 def class_of(content: Any) -> Any:
@@ -85,7 +93,10 @@ def takes_state(kind: type) -> bool:
 
 def parts_of(reduced: tuple[Any, ...]) -> Any:
     """Return the reduction as `Parts`; the reduction itself if it has items in addition to a state."""
-    if any(part is not None for part in reduced[_PLAIN_PARTS:]):
+    make, arguments, *state = reduced[:_PLAIN_PARTS]
+    more = [part for part in reduced[_PLAIN_PARTS:] if part is not None]
+    if more == [set_state_and_added]:
+        return Parts, (make, arguments, *state[0])
+    if more:
         return reduced
-    make, arguments, *state = reduced
     return Parts, (make, arguments, state[0] if state else None)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.identity import has_identity
 from modal_gpu_magic.wire.pickles.library_writers import absorb_tensor, can_take, writer_of
+from modal_gpu_magic.wire.pickles.types.added_attributes import names_deleted
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_plain_array
 from modal_gpu_magic.wire.pickles.types.compiled import is_compiled
 from modal_gpu_magic.wire.pickles.types.compiled import write as write_compiled
@@ -28,7 +29,7 @@ from modal_gpu_magic.wire.pickles.types.mapping_views import MAPPING_VIEWS, is_v
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement
 from modal_gpu_magic.wire.pickles.types.memory_views import is_same_view
 from modal_gpu_magic.wire.pickles.types.tensors import is_plain
-from modal_gpu_magic.wire.values.attributes import attributes_of, slots_of, tells_all
+from modal_gpu_magic.wire.values.attributes import attributes_of, slots_of
 from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.torch_facts import package_of
 
@@ -114,14 +115,6 @@ def _deque(old: collections.deque[Any], new: collections.deque[Any]) -> bool:
 def _default_dict(old: collections.defaultdict[Any, Any], new: collections.defaultdict[Any, Any]) -> bool:
     old.default_factory = new.default_factory
     return _replace(old, new)
-
-
-def _bytearray(old: bytearray, new: bytearray) -> bool:
-    try:
-        old[:] = new
-    except BufferError:  # another length while a memory view exists
-        return False
-    return True
 
 
 def _random(old: random.Random, new: random.Random) -> bool:
@@ -217,7 +210,7 @@ def _instance(old: Any, new: Any) -> bool:
         return False
     if attributes is not None:
         fresh = attributes_of(new) or {}
-        for name in [name for name in attributes if name not in fresh] if tells_all(kind) else ():
+        for name in names_deleted(old, fresh, {}):
             del attributes[name]
         attributes.update(fresh)
     for name in names:
@@ -273,6 +266,14 @@ def _as_words(old: array.array[Any], new: array.array[Any]) -> bool:
     return True
 
 
+def _as_bytes(old: bytearray, new: bytearray) -> bool:
+    try:
+        bytearray.__setitem__(old, slice(None), new)
+    except BufferError:  # another length while a memory view exists
+        return False
+    return True
+
+
 def _partial(old: functools.partial[Any], new: functools.partial[Any]) -> bool:
     functools.partial.__setstate__(old, functools.partial.__reduce__(new)[2])  # type: ignore[attr-defined]  # in C
     return True
@@ -312,6 +313,7 @@ _BASES: dict[type, Writer] = {
     collections.deque: _deque,
     random.Random: _random,
     array.array: _as_words,
+    bytearray: _as_bytes,
     functools.partial: _partial,
     type(functools.lru_cache(len)): _same,  # what it calls is a function with an identity of its own
     BaseException: _as_exception,
@@ -342,7 +344,7 @@ CONTAINERS: dict[type, Writer] = {
 
 _WRITERS: dict[type, Writer] = {
     array.array: _as_words,
-    bytearray: _bytearray,
+    bytearray: _as_bytes,
     memoryview: is_same_view,
     **dict.fromkeys(MAPPING_VIEWS, is_view_of_same),
     **dict.fromkeys(ITERATORS, end_iterator),

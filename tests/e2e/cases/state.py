@@ -225,6 +225,35 @@ R> log.info("silent"); log.error("loud")
 N> log.warning("silent"); log.error("loud here")
 END> import logging; logging.basicConfig(level=logging.WARNING, force=True); logging.getLogger("train").setLevel(logging.NOTSET)
 """,
+    "a logger's own handler, formatter and filter": """
+N>
+import logging, sys
+got = []
+class Keep(logging.Handler):
+    def emit(self, record): got.append(record.getMessage())
+class Short(logging.Formatter):
+    def format(self, record): return f"<{record.getMessage()}>"
+log = logging.getLogger("own.part"); log.setLevel(logging.INFO); log.propagate = True; log.run = 1
+logging.getLogger("own").addHandler(Keep())
+log.addHandler(logging.StreamHandler(sys.stdout)); log.handlers[0].setFormatter(Short())
+log.handlers[0].addFilter(lambda record: "quiet" not in record.getMessage())
+R> log.info("there"); log.info("quiet there"); print(got, log.run)
+N> log.info("here"); print(got, len(log.handlers))
+R> log.handlers.clear(); log.info("last"); print(got)
+N> log.info("here again"); print(got, log.handlers); logging.getLogger("own").handlers.clear()
+R> log.info("unheard"); print(got)
+""",
+    "a logger's own handler, made there": """
+R>
+import logging
+got = []
+class Keep(logging.Handler):
+    def emit(self, record): got.append(record.getMessage())
+log = logging.getLogger("made"); log.setLevel(logging.INFO); log.propagate = False; log.addHandler(Keep()); log.info("there")
+N> log.info("here"); print(got, len(log.handlers))
+R> log.info("there again"); print(got, len(log.handlers)); log.handlers.clear()
+N> log.warning("unheard"); print(got, log.handlers); log.propagate = True; log.setLevel(logging.NOTSET)
+""",
     "a logger's level is set there": """
 R> import logging; logging.getLogger("lib.a").setLevel(logging.DEBUG)
 N> import logging; print(logging.getLogger("lib.a").level, logging.getLogger("lib").level)

@@ -244,6 +244,47 @@ N> print(settings.triton.cudagraphs, settings.max_autotune); torch._dynamo.confi
 R> print(torch._dynamo.config.recompile_limit, kept[0] is settings)
 END> torch._dynamo.config.recompile_limit = 8; settings.max_autotune = False
 """,
+    "hooks on an optimizer": f"""
+N>{MAKE}
+seen = []
+handle = opt.register_step_post_hook(lambda o, *_: seen.append(o.param_groups[0]["lr"]))
+opt.register_state_dict_post_hook(lambda o, state: state.update(seen=len(seen)))
+R> step(); step(); print(seen, opt.state_dict()["seen"], sorted(opt.defaults))
+N> step(); print(seen, opt.state_dict()["seen"], sorted(opt.defaults)); handle.remove()
+R> step(); print(seen); opt.register_step_pre_hook(lambda *_: seen.append("pre"))
+N> step(); print(seen)
+""",
+    "an optimizer made there has its options only": f"""
+R>{MAKE}
+class Own(torch.optim.Optimizer):
+    def __init__(self, parameters): super().__init__(parameters, {{"lr": 1.}}); self.calls = []
+    def step(self): self.calls.append(len(self.calls))
+own = Own(model.parameters()); own.step()
+N> own.step(); print(own.calls, own.defaults)
+R> own.step(); print(own.calls, own.defaults)
+""",
+    "a pruned layer": f"""
+N>{MAKE}
+import torch.nn.utils.prune as prune
+prune.l1_unstructured(model, "weight", 1); print(model.weight, model.weight_mask)
+R> print(step(), model.weight.detach()); prune.random_unstructured(model, "weight", 1); print(model.weight_mask)
+N> print(step(), model.weight_mask, model.weight.detach()); prune.remove(model, "weight")
+R> print(model.weight, sorted(model.state_dict()))
+N> print(model.weight, sorted(model.state_dict()))
+""",
+    "the older norms of weights": """
+N>
+import torch, warnings; from torch import nn
+warnings.simplefilter("ignore", FutureWarning)
+torch.manual_seed(0); torch.set_num_threads(1)
+first = nn.utils.weight_norm(nn.Linear(2, 2)); second = nn.utils.spectral_norm(nn.Linear(2, 1)); X = torch.ones(1, 2)
+model = nn.Sequential(first, second); print(model(X))
+R> model(X).sum().backward(); print(first.weight_g.grad, second.weight_orig.grad)
+N> print(first.weight_g.grad, second.weight_orig.grad, second.weight_u); model(X).sum().backward()
+print(first.weight_g.grad, nn.utils.remove_weight_norm(first).weight)
+R> print(model(X), sorted(model.state_dict()))
+END> import warnings; warnings.resetwarnings()
+""",
     "hooks on a module": f"""
 N>{MAKE}
 acts = []

@@ -14,9 +14,6 @@ from modal_gpu_magic.errors import RemoteValueError
 from modal_gpu_magic.wire.values.kinds import is_a
 from modal_gpu_magic.wire.values.reasons import RefusedError
 
-_COMPUTED_ANEW = ("WeightNorm",)
-"""Nodes whose results a module stores and recomputes in each forward pass: `torch.nn.utils.weight_norm`."""
-
 
 def has_graph(tensor: Any) -> bool:
     """Whether a tensor is the result of an autograd graph."""
@@ -44,7 +41,7 @@ def reduce_result(pickler: Any, tensor: Any) -> Any:
     node = tensor.grad_fn.name()
     named = pickler.is_fingerprint and has_remote_graph(tensor) and pickler.both_have(tensor)
     stays = pickler.sends_graphs or named
-    if not stays and not node.startswith(_COMPUTED_ANEW):
+    if not stays and id(tensor) not in pickler.computed:
         raise RefusedError(
             tensor,
             f"the result of an autograd graph ({node}), and a graph cannot be sent",

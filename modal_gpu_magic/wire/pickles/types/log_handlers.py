@@ -1,13 +1,24 @@
-"""Pickle handlers of `logging`: with a lock of the receiver's, and attached to the same loggers."""
+"""Pickle handlers of `logging`: with a lock of the receiver's, and attached to the same loggers.
+
+A logger goes by its name. The handlers that classes of the notebook make, which no name may hold, go with it.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+import weakref
+from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles.types.added_attributes import added_to, sendable, set_state_and_added
+from modal_gpu_magic.wire.pickles.types.cloudpickle_names import goes_by_name
 from modal_gpu_magic.wire.process.loggers import attach, loggers, relative
 from modal_gpu_magic.wire.values.attributes import tells_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modal_gpu_magic.wire.pickles.protocol import Pickler
 
 _LOCK, _STREAM, _FILE, _MODE = "lock", "stream", "baseFilename", "mode"
 _STAYS = frozenset({_LOCK, "_closed"})
@@ -25,6 +36,59 @@ def reduce_handler(_: Any, handler: Any) -> Any:
     if isinstance(handler, logging.FileHandler):
         state.update({_STREAM: None, _MODE: "a", _FILE: relative(handler.baseFilename)})
     return handler_from, (type(handler),), (state, loggers_of(handler)), None, None, set_handler
+
+
+def is_logger(kind: type) -> bool:
+    """Whether a class is that of the loggers that `logging.getLogger` returns."""
+    return kind in (logging.Logger, logging.RootLogger)
+
+
+def reduce_logger(pickler: Pickler, logger: Any) -> tuple[Any, ...]:
+    """Return the reduction of a logger: name, added attributes, the handlers of the notebook that its messages reach.
+
+    A trial leaves the handlers out, since they may refer to the logger.
+    """
+    handlers = [] if pickler.is_trial else [each for each in _reached(logger) if _is_of_notebook(each)]
+    handlers = [each for each in handlers if pickler.travels(each)]
+    _shared.update(handlers)
+    state = (None, sendable(pickler, added_to(logger)))
+    return logger_with, (logger.name, handlers), state, None, None, set_state_and_added
+
+
+def logger_with(name: str, handlers: list[logging.Handler]) -> logging.Logger:
+    """Return the logger of a name, without the handlers that the sender's logger no longer has.
+
+    Args:
+        name: the logger's name.
+        handlers: handlers of the notebook that the logger's messages reach. They have attached themselves.
+    """
+    logger = _named(name)
+    for each in [each for each in _reached(logger) if each in _shared and each not in handlers]:
+        for owner in loggers_of(each):
+            _named(owner).removeHandler(each)
+    _shared.update(handlers)
+    return logger
+
+
+_shared: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
+"""Handlers that have gone with a logger, in either direction."""
+
+
+def _named(name: str) -> logging.Logger:
+    return logging.root if name == logging.root.name else logging.getLogger(name)
+
+
+def _reached(logger: logging.Logger | None) -> Iterator[logging.Handler]:
+    """Yield the handlers that a logger's messages reach."""
+    while logger is not None:
+        yield from logger.handlers
+        logger = logger.parent if logger.propagate else None
+
+
+def _is_of_notebook(handler: logging.Handler) -> bool:
+    """Whether a class of the notebook makes, formats or filters the messages of a handler."""
+    parts = (handler, handler.formatter, *handler.filters)
+    return any(part is not None and not goes_by_name(type(part)) for part in parts)
 
 
 def handler_from(kind: type[logging.Handler]) -> logging.Handler:
@@ -49,7 +113,7 @@ def set_handler(handler: Any, content: tuple[dict[str, Any], list[str]]) -> None
         if logger.name not in names and handler in logger.handlers:
             logger.removeHandler(handler)
     for name in names:
-        attach(logging.root if name == logging.root.name else logging.getLogger(name), handler)
+        attach(_named(name), handler)
 
 
 def absorb_handler(old: logging.Handler, new: logging.Handler) -> bool:

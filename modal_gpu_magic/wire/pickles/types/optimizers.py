@@ -1,6 +1,6 @@
 """Pickle torch's optimizers: their attributes, and the wrapper by which a scheduler counts their steps.
 
-An optimizer's own pickle has three attributes only: `LBFGS` and a class of the notebook need their others as well.
+An optimizer's own pickle has three attributes only: `LBFGS`, hooks and a class of the notebook need the others as well.
 
 A scheduler wraps `step` of its optimizer and warns if the wrapper is missing (torch 2.13, `LRScheduler.__init__`). An
 optimizer's own pickle leaves the wrapper out, so that `scheduler.step()` would warn.
@@ -13,14 +13,16 @@ import sys
 import weakref
 from typing import Any
 
+from modal_gpu_magic.wire.pickles.types.tensors import keep_hooks_apart
+
 WRAPPED = "_wrapped_by_lr_sched"
 """Attribute that marks a scheduler's wrapper."""
 
 CALLED = "_opt_called"
 """Attribute that the wrapper sets after a step of the optimizer."""
 
-OWN_PREFIX = "_optimizer_"
-"""Prefix of the attributes with an optimizer's hooks, which are not pickled."""
+_DEFAULTS = "defaults"
+"""Attribute with the options of new parameter groups."""
 
 _OF_THIS_PROCESS = frozenset({"_zero_grad_profile_name", CALLED})
 """Attributes that torch sets itself on each side."""
@@ -52,24 +54,29 @@ def _own(optimizer: Any) -> dict[str, Any]:
 
 def _is_of_torch(name: str, value: Any) -> bool:
     is_wrapper = name == "step" and hasattr(value, WRAPPED)
-    return is_wrapper or name in _OF_THIS_PROCESS or name.startswith(OWN_PREFIX)
+    return is_wrapper or name in _OF_THIS_PROCESS
 
 
 def new_optimizer(kind: Any) -> Any:
     """Return an optimizer without its state."""
+    keep_hooks_apart()
     return kind.__new__(kind)
 
 
 def set_state(optimizer: Any, state: tuple[dict[str, Any], bool, bool]) -> None:
     """Set the state of an optimizer and wrap `step` if it was wrapped."""
     own, watched, called = state
+    options = frozenset(own.get(_DEFAULTS, ())) if type(own) is dict else None  # a class may have another state
     optimizer.__setstate__(own)
+    if options is not None:
+        for name in optimizer.defaults.keys() - options:  # torch adds one, for pickles of its old versions
+            del optimizer.defaults[name]
     if watched:
         watch(optimizer, called=called)
 
 
 def write(old: Any, new: Any) -> bool:
-    """Write the state of an optimizer into another one, which keeps its hooks."""
+    """Write the state of an optimizer into another one."""
     fresh = _own(new)
     for name in _own(old) if _tells_all(type(old)) else ():
         del vars(old)[name]

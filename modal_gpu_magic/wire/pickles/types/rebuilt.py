@@ -8,6 +8,9 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles.types.members import built_in_base, is_by_statement
+from modal_gpu_magic.wire.values.attributes import attributes_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,6 +26,28 @@ def rebuilt_types() -> dict[type, Callable[[Any, Any], Any]]:
         if (kind := getattr(numpy, name, None)) is not None:
             found[kind] = lambda _, limits: (type(limits), (limits.dtype,))
     return found
+
+
+def is_scalar_kind(kind: type) -> bool:
+    """Whether a class is a subclass of one of numpy's scalars, which numpy's own pickle turns into the scalar."""
+    scalar = getattr(sys.modules.get("numpy"), "generic", None)
+    return scalar is not None and issubclass(kind, scalar) and is_by_statement(kind)
+
+
+def reduce_scalar(_: Any, value: Any) -> tuple[Any, ...]:
+    """Return the reduction of an instance of such a subclass: class, number, attributes."""
+    number = sys.modules["numpy"].asarray(value)[()]
+    return scalar_from, (type(value), number), attributes_of(value) or None, None, None, set_attributes
+
+
+def scalar_from(kind: type, number: Any) -> Any:
+    """Return an instance without calling the `__new__` of its class, which may take other arguments."""
+    return built_in_base(kind).__new__(kind, number)
+
+
+def set_attributes(value: Any, attributes: dict[str, Any]) -> None:
+    """Set the attributes of an instance, past the `__setstate__` of numpy."""
+    value.__dict__.update(attributes)
 
 
 def fact_of_sys(name: str, content: tuple[Any, ...]) -> Any:
