@@ -48,12 +48,13 @@ MOST_GROWTH: Final = 1.0
 """Megabytes in a thousand cells, over a kernel without the extension."""
 FILLING_CELLS: Final = 1500
 """Cells of a kernel until the memory pools of gRPC and the tables of closed streams have their size."""
-JUDGED_CELLS: Final = 1000
+JUDGED_CELLS: Final = 3300
 """Cells after these over which the growth of a detached session's processes is measured, after all acts: its kernels
-come and go, so that none has run as many cells before."""
-CELLS_BETWEEN: Final = 50
+come and go, so that none has run as many cells before. Three times the cells between two collections of a server: over
+one of them, only where it begins would be measured."""
+CELLS_BETWEEN: Final = 100
 """Cells between two measurements of these."""
-PLAIN_CELLS: Final = 500
+PLAIN_CELLS: Final = 1500
 """Cells of the kernel without the extension, before its memory is measured for the first time and after."""
 MOST_SHOWN: Final = 14
 """Acts of a reproducer that are shown."""
