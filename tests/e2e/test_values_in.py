@@ -324,6 +324,28 @@ def test_what_cannot_travel_is_named_before_anything_runs(kernel: Kernel, here: 
     assert name in result.reply["evalue"]
 
 
+OF_THE_KERNEL = {
+    "a logger": "import logging\nv = logging.getLogger('some')",
+    "a logger in an object": "class Trainer: pass\nv = Trainer(); v.log = logging.getLogger('some')",
+    "an adapter of a logger": "v = logging.LoggerAdapter(logging.getLogger('some'), {})",
+    "a handler of messages": "v = logging.StreamHandler()",
+    "standard output": "import sys\nv = sys.stdout",
+    "a widget": "import ipywidgets\nv = ipywidgets.IntProgress()",
+    "a widget that shows output": "v = ipywidgets.Output()",
+    "an image of the SDK": "import modal\nv = [modal.Image.debian_slim]",
+}
+
+
+@pytest.mark.parametrize("here", OF_THE_KERNEL.values(), ids=OF_THE_KERNEL.keys())
+def test_a_value_that_is_linked_to_the_kernel_takes_no_other_along(kernel: Kernel, here: str) -> None:
+    """The other value cannot be loaded: a cell that took it along would fail."""
+    assert kernel.run("class Trap:\n    def __reduce__(self): return int, ('x',)\ntrap = Trap()").ok
+    assert kernel.run(here).ok
+    result = kernel.remote("print(type(v).__name__)")
+    assert result.ok, result.error
+    assert kernel.run("del trap, v").ok
+
+
 def test_what_cannot_travel_does_not_matter_where_it_is_not_read(kernel: Kernel) -> None:
     kernel.run("import threading\nunread_lock = threading.Lock()\nunread_password = 'a1b2c3d4e5'")
     assert kernel.remote("'fine'").value() == "'fine'"

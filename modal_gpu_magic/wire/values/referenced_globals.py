@@ -10,6 +10,7 @@ import collections
 import contextlib
 import dis
 import functools
+import logging
 import re
 import sys
 import types
@@ -47,6 +48,11 @@ _EMPTY = types.CellType()
 
 _SEQUENCES = (list, tuple, set, frozenset, collections.deque)
 
+_OF_THE_KERNEL = frozenset(
+    {"IPython", "comm", "ipykernel", "jupyter_client", "modal", "modal_gpu_magic", "synchronicity", "tornado", "zmq"}
+)
+"""Packages whose objects are parts of the kernel and of the SDK. They lead to the whole namespace, and are not sent."""
+
 _PLAIN: frozenset[type] = frozenset({list, tuple, set, frozenset, dict})
 """Types whose values refer to nothing but their items. A subclass may have attributes."""
 
@@ -74,7 +80,8 @@ def reach(names: Iterable[str], namespace: dict[str, Any]) -> set[str]:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            used = _used_by(namespace[name], namespace, seen)
+            value = namespace[name]
+            used = every_name(namespace) if _is_shell(value, namespace) else _used_by(value, namespace, seen)
             waiting.extend(other for other in used if other in namespace and other not in _OF_EVERY_MODULE)
     return found
 
@@ -84,6 +91,15 @@ def used_by(values: Iterable[Any], namespace: dict[str, Any]) -> set[str]:
     seen: dict[int, Any] = {}
     used = (name for value in values for name in _used_by(value, namespace, seen))
     return {name for name in used if name in namespace and name not in _OF_EVERY_MODULE}
+
+
+def _is_shell(value: Any, namespace: dict[str, Any]) -> bool:
+    """Whether a value is the shell whose cells run in the namespace."""
+    return _package(type(value)) in _OF_THE_KERNEL and getattr(value, "user_ns", None) is namespace
+
+
+def _package(kind: type) -> str:
+    return module_of(kind).partition(".")[0]
 
 
 def is_name(key: object) -> bool:
@@ -111,7 +127,7 @@ def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Ite
             yield from every_name(namespace)
             continue
         try:
-            if type(value) in opaque:
+            if type(value) in opaque or _package(type(value)) in _OF_THE_KERNEL:
                 continue
             parts, annotated = list(_parts(value)), list(_annotated(value, namespace))
         except BaseException as error:  # noqa: BLE001 - of a metaclass whose `__hash__` fails
@@ -169,10 +185,21 @@ def _parts(value: Any) -> Iterator[Any]:
     elif issubclass(kind, type):
         if module_of(value) == "__main__":
             yield from (kind, *value.__bases__, *_more_than_atoms(vars(value).values()))
+    elif issubclass(kind, logging.Logger):
+        yield from _parts_of_logger(value)
     else:
         yield kind
         yield from _items(value)
         yield from _attributes(value)
+
+
+def _parts_of_logger(logger: logging.Logger) -> Iterator[Any]:
+    """Yield the filters of a logger and the handlers that its messages reach. It leads to all other loggers as well."""
+    yield from logger.filters
+    each: logging.Logger | None = logger
+    while each is not None:
+        yield from each.handlers
+        each = each.parent if each.propagate else None
 
 
 def _parts_of_function(function: types.FunctionType) -> Iterator[Any]:

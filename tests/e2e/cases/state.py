@@ -237,9 +237,10 @@ log = logging.getLogger("own.part"); log.setLevel(logging.INFO); log.propagate =
 logging.getLogger("own").addHandler(Keep())
 log.addHandler(logging.StreamHandler(sys.stdout)); log.handlers[0].setFormatter(Short())
 log.handlers[0].addFilter(lambda record: "quiet" not in record.getMessage())
-R> log.info("there"); log.info("quiet there"); print(got, log.run)
-N> log.info("here"); print(got, len(log.handlers))
-R> log.handlers.clear(); log.info("last"); print(got)
+log.addFilter(lambda record: "never" not in record.getMessage())
+R> log.info("there"); log.info("quiet there"); log.info("never"); print(got, log.run)
+N> log.info("here"); log.info("never"); print(got, len(log.handlers), len(log.filters))
+R> log.handlers.clear(); log.filters.clear(); log.info("last"); log.info("never but now"); print(got)
 N> log.info("here again"); print(got, log.handlers); logging.getLogger("own").handlers.clear()
 R> log.info("unheard"); print(got)
 """,

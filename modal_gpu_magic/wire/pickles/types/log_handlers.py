@@ -5,8 +5,11 @@ A logger goes by its name. The handlers that classes of the notebook make, which
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import os
+import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -44,34 +47,54 @@ def is_logger(kind: type) -> bool:
 
 
 def reduce_logger(pickler: Pickler, logger: Any) -> tuple[Any, ...]:
-    """Return the reduction of a logger: name, added attributes, the handlers of the notebook that its messages reach.
+    """Return the reduction of a logger: name, added attributes, its filters and the handlers that its messages reach.
 
-    A trial leaves the handlers out, since they may refer to the logger.
+    Filters and handlers of the notebook are meant. A trial leaves them out, since they may refer to the logger.
     """
-    handlers = [] if pickler.is_trial else [each for each in _reached(logger) if _is_of_notebook(each)]
-    handlers = [each for each in handlers if pickler.travels(each)]
-    _shared.update(handlers)
+    filters = [each for each in logger.filters if _is_of_notebook(each)]
+    handlers = [each for each in _reached(logger) if any(map(_is_of_notebook, _parts(each)))]
+    sent = [
+        [each for each in own if pickler.travels(each)] if not pickler.is_trial else [] for own in (filters, handlers)
+    ]
+    _share(*sent)
     state = (None, sendable(pickler, added_to(logger)))
-    return logger_with, (logger.name, handlers), state, None, None, set_state_and_added
+    return logger_with, (logger.name, *sent), state, None, None, set_state_and_added
 
 
-def logger_with(name: str, handlers: list[logging.Handler]) -> logging.Logger:
-    """Return the logger of a name, without the handlers that the sender's logger no longer has.
+def logger_with(name: str, filters: list[Any], handlers: list[logging.Handler]) -> logging.Logger:
+    """Return the logger of a name, without the filters and handlers that the sender's logger no longer has.
 
     Args:
         name: the logger's name.
+        filters: filters of the notebook that the logger has.
         handlers: handlers of the notebook that the logger's messages reach. They have attached themselves.
     """
     logger = _named(name)
-    for each in [each for each in _reached(logger) if each in _shared and each not in handlers]:
+    for each in [each for each in logger.filters if _is_shared(each) and each not in filters]:
+        logger.removeFilter(each)
+    for each in [each for each in _reached(logger) if _is_shared(each) and each not in handlers]:
         for owner in loggers_of(each):
             _named(owner).removeHandler(each)
-    _shared.update(handlers)
+    for each in filters:
+        logger.addFilter(each)
+    _share(filters, handlers)
     return logger
 
 
-_shared: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
-"""Handlers that have gone with a logger, in either direction."""
+_shared: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Filters and handlers that have gone with a logger, in either direction."""
+
+
+def _share(*sent: list[Any]) -> None:
+    for each in itertools.chain(*sent):
+        with contextlib.suppress(TypeError):  # its class allows no weak references
+            _shared.add(each)
+
+
+def _is_shared(part: Any) -> bool:
+    with contextlib.suppress(TypeError):
+        return part in _shared
+    return False
 
 
 def _named(name: str) -> logging.Logger:
@@ -85,10 +108,14 @@ def _reached(logger: logging.Logger | None) -> Iterator[logging.Handler]:
         logger = logger.parent if logger.propagate else None
 
 
-def _is_of_notebook(handler: logging.Handler) -> bool:
-    """Whether a class of the notebook makes, formats or filters the messages of a handler."""
-    parts = (handler, handler.formatter, *handler.filters)
-    return any(part is not None and not goes_by_name(type(part)) for part in parts)
+def _parts(handler: logging.Handler) -> tuple[Any, ...]:
+    """Return what decides on the messages of a handler."""
+    return handler, *filter(None, (handler.formatter,)), *handler.filters
+
+
+def _is_of_notebook(part: Any) -> bool:
+    """Whether a handler, formatter or filter is a function or an instance of a class that is pickled by value."""
+    return not goes_by_name(part if type(part) is types.FunctionType else type(part))
 
 
 def handler_from(kind: type[logging.Handler]) -> logging.Handler:
