@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copyreg
 import dis
+import functools
 import itertools
 import pickle
 import types
@@ -39,15 +40,16 @@ def may_leave_out(kind: type) -> bool:
 
 def reduce_with_added(pickler: Pickler, value: Any) -> Any:
     """Return the reduction of an object with its added attributes; NotImplemented: pickle's own rules apply."""
-    added = added_to(value)
-    if not added:
+    public = _public(value)
+    if not public:
         return NotImplemented
     registered = copyreg.dispatch_table.get(type(value))
     reduced = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL) if registered is None else registered(value)
     if not isinstance(reduced, tuple):  # the name of a global
         return reduced
     make, arguments, state, items, pairs, setter = (*reduced, *(None,) * _PARTS)[:_PARTS]
-    added = sendable(pickler, {name: each for name, each in added.items() if not _is_in(state, name)})
+    left_out = {name: each for name, each in public.items() if not _is_in(state, name)}
+    added = sendable(pickler, _added(type(value), left_out))
     if not added or setter is not None:
         return reduced
     return make, arguments, (state, added), items, pairs, set_state_and_added
@@ -115,15 +117,18 @@ def added_to(value: Any) -> dict[str, Any]:
     A class knows the attributes that its methods, or those of its bases, set on `self`, and the names that it has
     itself. Names with an underscore belong to it as well: libraries keep caches and links there.
     """
-    attributes = attributes_of(value)
-    if not attributes:
-        return {}
-    known = _known_names(type(value))
-    return {name: each for name, each in attributes.items() if not _is_private(name) and name not in known}
+    return _added(type(value), _public(value))
 
 
-def _is_private(name: Any) -> bool:
-    return type(name) is not str or name.startswith("_")
+def _added(kind: type, attributes: dict[str, Any]) -> dict[str, Any]:
+    author = _author(kind) if attributes else kind
+    return {name: each for name, each in attributes.items() if not _is_known(author, name)}
+
+
+def _public(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object whose names have no underscore."""
+    attributes = attributes_of(value) or {}
+    return {name: each for name, each in attributes.items() if type(name) is str and not name.startswith("_")}
 
 
 def _is_in(state: Any, name: str) -> bool:
@@ -161,17 +166,11 @@ def _author(kind: type) -> type:
     return min(authors, key=kind.__mro__.index)
 
 
-_KNOWN: dict[type, frozenset[str]] = {}
-
-
-def _known_names(kind: type) -> frozenset[str]:
-    """Return the names that the author of a class's pickles has, and those that its methods set on `self`."""
-    found = _KNOWN.get(kind)
-    if found is None:
-        bases = _author(kind).__mro__
-        names = {name for each in bases for name in vars(each)}
-        found = _KNOWN[kind] = frozenset(names.union(*map(_set_on_self, _functions_of(bases))))
-    return found
+@functools.lru_cache(maxsize=1024)
+def _is_known(author: type, name: str) -> bool:
+    """Whether a class or one of its bases has a name, or a method that sets the name on `self`."""
+    bases = author.__mro__
+    return any(name in vars(each) for each in bases) or any(_sets(each, name) for each in _functions_of(bases))
 
 
 def _functions_of(bases: tuple[type, ...]) -> Iterator[types.FunctionType]:
@@ -183,14 +182,14 @@ def _functions_of(bases: tuple[type, ...]) -> Iterator[types.FunctionType]:
                 part = getattr(part, "__wrapped__", None)  # noqa: PLW2901 - the decorated function
 
 
-def _set_on_self(function: types.FunctionType) -> set[str]:
-    """Return the names of the attributes that a method sets on its first argument."""
+def _sets(function: types.FunctionType, name: str) -> bool:
+    """Whether a method sets an attribute of its first argument."""
     code = function.__code__
-    if not code.co_argcount:
-        return set()
-    first, steps = code.co_varnames[0], list(dis.get_instructions(code))
-    pairs = itertools.pairwise(steps)
-    return {step.argval for before, step in pairs if step.opname == "STORE_ATTR" and _last_loaded(before) == first}
+    if name not in code.co_names or not code.co_argcount:
+        return False
+    pairs = itertools.pairwise(dis.get_instructions(code))
+    stores = (before for before, step in pairs if step.opname == "STORE_ATTR" and step.argval == name)
+    return any(_last_loaded(before) == code.co_varnames[0] for before in stores)
 
 
 def _last_loaded(step: dis.Instruction) -> Any:
