@@ -53,6 +53,9 @@ _OF_THE_KERNEL = frozenset(
 )
 """Packages whose objects are parts of the kernel and of the SDK. They lead to the whole namespace, and are not sent."""
 
+_OF_SHELLS = frozenset({"IPython", "ipykernel"})
+"""Packages with classes of shells."""
+
 _PLAIN: frozenset[type] = frozenset({list, tuple, set, frozenset, dict})
 """Types whose values refer to nothing but their items. A subclass may have attributes."""
 
@@ -95,7 +98,7 @@ def used_by(values: Iterable[Any], namespace: dict[str, Any]) -> set[str]:
 
 def _is_shell(value: Any, namespace: dict[str, Any]) -> bool:
     """Whether a value is the shell whose cells run in the namespace."""
-    return _package(type(value)) in _OF_THE_KERNEL and getattr(value, "user_ns", None) is namespace
+    return _package(type(value)) in _OF_SHELLS and getattr(value, "user_ns", None) is namespace
 
 
 def _package(kind: type) -> str:
