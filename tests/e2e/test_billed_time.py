@@ -400,6 +400,23 @@ def test_a_service(bill: Bill) -> None:
 
 
 @measured
+def test_a_service_that_needs_several_containers(bill: Bill) -> None:
+    """How many run is Modal's choice: calls alone do not say."""
+    source = "import time\ndef work(seconds): time.sleep(seconds)"
+    made = bill.kernel.remote(source, "L4 --service worker --max 3", timeout=100)
+    assert made.ok, made.error
+    assert bill.kernel.run("import time\nlist(worker.work.map([4] * 6))\ntime.sleep(2)", timeout=60).ok
+    bill.stop()
+    rows = bill.containers()
+    assert len(rows) == 3
+    theirs = sum(row["seconds"] for row in rows)
+    near(float(bill.kernel.print("worker.usage.seconds")), theirs, rel=PART, abs=len(rows) * EXIT)
+    assert bill.kernel.run("from modal_gpu_magic.session.costs.ledger import Ledger").ok
+    booked = "sum(sum(each.phases.values()) for each in Ledger().read().records if each.kind == 'service')"
+    above(float(bill.kernel.print(booked)), theirs - len(rows) * EXIT)
+
+
+@measured
 def test_the_live_figure_ends_with_the_receipt_s(bill: Bill) -> None:
     """A cluster, whose nodes are all billed: the dashboard and the receipt say one amount."""
     seen = (

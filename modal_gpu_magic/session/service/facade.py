@@ -20,6 +20,7 @@ from modal_gpu_magic.session.run.cost_meter import EXIT_SECONDS
 from modal_gpu_magic.session.run.front import BEFORE_CELL, Front, SilentFront
 from modal_gpu_magic.session.run.interrupts import Inbox, Presses
 from modal_gpu_magic.session.service.books import ServiceBooks
+from modal_gpu_magic.session.service.container_counts import ContainerCounts
 from modal_gpu_magic.session.service.contents import Contents, Source
 from modal_gpu_magic.session.service.method import ServiceMethod
 from modal_gpu_magic.session.service.running import RunningService
@@ -112,6 +113,7 @@ class Service(RunningService):
         self.write: Callable[[Record], None] | None = None
         """Writes the ledger's record; None: the ledger is off."""
         self._books: ServiceBooks | None = None
+        self._counts: ContainerCounts | None = None
         self._methods = {method.name: ServiceMethod(self, method) for method in methods}
         for each in self._methods:
             if each in {*dir(Service), *vars(self), *_OF_MODAL}:
@@ -163,6 +165,8 @@ class Service(RunningService):
         """Begin to count the containers, and the service's record in the ledger."""
         least = self.serving.min_containers or 0
         self.usage = Usage(self.machine.scaledown, least, alive_since=alive_since, exits=EXIT_SECONDS)
+        self._counts = ContainerCounts(self.usage, self._running_containers, self._note_cost)
+        self.usage.on_change = self._note_call
         if self.write is None:
             return
         gpus, price, prices = self.machine.gpus, quote_of(self.machine), rates.current()
@@ -182,7 +186,22 @@ class Service(RunningService):
             price_source=prices.source,
         )
         self._books = ServiceBooks(template, self.usage, self.write)
-        self.usage.on_change = self._books.note
+
+    def _note_call(self) -> None:
+        """Note that a call has begun or ended."""
+        if self._counts is not None:
+            self._counts.note()
+        self._note_cost()
+
+    def _note_cost(self) -> None:
+        if self._books is not None:
+            self._books.note()
+
+    def _running_containers(self) -> int | None:
+        """Return the number of running containers; None: not known."""
+        app = self._app
+        stats = None if app is None else app.stats()
+        return None if stats is None else stats[0]
 
     def stop(self) -> None:
         """End the service's containers. Later calls fail."""
@@ -194,8 +213,9 @@ class Service(RunningService):
 
     def _close_books(self) -> None:
         self.usage.end()
-        if self._books is not None:
-            self._books.close()
+        for each in (self._counts, self._books):
+            if each is not None:
+                each.close()
 
     @property
     def methods(self) -> tuple[Method, ...]:

@@ -55,7 +55,7 @@ class Usage:
         """Set the number of running containers, as counted by Modal."""
         with self._lock:
             self._settle()
-            self._containers = max(1, containers)
+            self._containers = containers
 
     def end(self) -> None:
         """Record the end of all containers, once."""
@@ -81,6 +81,11 @@ class Usage:
         return self._running > 0
 
     @property
+    def may_run(self) -> bool:
+        """Whether more containers may run than those that always do: a call runs, or its idle time has not ended."""
+        return self.ends_in > 0
+
+    @property
     def alive(self) -> int:
         """Containers that run now."""
         with self._lock:
@@ -99,6 +104,8 @@ class Usage:
             if self._has_ended:  # a call that ran when the service was stopped ends after that
                 return
             self._settle()
+            if step > 0 and self._since >= self._warm_until:
+                self._containers = max(1, self._least)  # a call starts a container; Modal's next count says how many
             self._running += step
             self._warm_until = self._since + self._window
         self.on_change()

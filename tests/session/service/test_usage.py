@@ -39,9 +39,37 @@ def test_containers_that_modal_counts() -> None:
     with usage.use():
         usage.seen(3)
         clock.now = 10.0
-    usage.seen(0)
+    usage.seen(1)
     clock.now = 15.0
     assert usage.seconds == 30 + 5
+    usage.seen(0)
+    clock.now = 18.0
+    assert (usage.seconds, usage.alive) == (30 + 5, 0), "Modal ends idle containers one by one"
+
+
+def test_a_call_after_the_idle_time_starts_one_container_until_modal_counts() -> None:
+    clock = Clock()
+    usage = Usage(window=10, clock=clock)
+    with usage.use():
+        usage.seen(4)
+    clock.now = 10.0
+    assert (usage.seconds, usage.may_run) == (40, False)
+    clock.now = 100.0
+    with usage.use():
+        assert (usage.alive, usage.may_run) == (1, True)
+        clock.now = 101.0
+    assert usage.seconds == 41
+
+
+def test_a_call_within_the_idle_time_keeps_the_count() -> None:
+    clock = Clock()
+    usage = Usage(window=10, clock=clock)
+    with usage.use():
+        usage.seen(4)
+    clock.now = 5.0
+    with usage.use():
+        clock.now = 6.0
+    assert usage.seconds == 24
 
 
 def test_containers_that_are_always_there() -> None:
