@@ -15,6 +15,7 @@ from modal_gpu_magic.wire.pickles.types.added_attributes import may_leave_out, r
 from modal_gpu_magic.wire.pickles.types.argument_parsers import is_parser_part, reduce_parser_part
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array_kind
 from modal_gpu_magic.wire.pickles.types.arrays import reduce_kind
+from modal_gpu_magic.wire.pickles.types.callback_registries import is_registry, reduce_registry
 from modal_gpu_magic.wire.pickles.types.classes import reduce_class
 from modal_gpu_magic.wire.pickles.types.compiled import is_context, reduce_context
 from modal_gpu_magic.wire.pickles.types.computed import ModuleReducer, is_module
@@ -45,9 +46,9 @@ class Rules(dict[type, "Reducer | None"]):
         return isinstance(kind, type) and self[kind] is not None
 
     def are_pickles(self, kind: type) -> bool:
-        """Whether pickle's own rules decide on the state of a type's objects, apart from added attributes."""
+        """Whether the state of a type's objects is the one in their own pickles, apart from added attributes."""
         reducer = self[kind]
-        return (reducer.reducer if isinstance(reducer, ModuleReducer) else reducer) in (None, reduce_with_added)
+        return (reducer.reducer if isinstance(reducer, ModuleReducer) else reducer) in _AS_PICKLES
 
     get = dict.__getitem__  # type: ignore[assignment]  # `get` applies the rules as well
 
@@ -97,8 +98,12 @@ _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
     (is_parser_part, reduce_parser_part),
     (is_handler, reduce_handler),
     (is_logger, reduce_logger),
+    (is_registry, reduce_registry),
 )
 """Predicates and reducers; the first match applies."""
+
+_AS_PICKLES = (None, reduce_with_added, reduce_registry)
+"""Reducers whose state is the one that the class takes."""
 
 
 def _by_name(kind: type) -> Reducer | None:
