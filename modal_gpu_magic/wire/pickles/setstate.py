@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modal_gpu_magic.wire.pickles.types.added_attributes import add, names_deleted, set_state_and_added
+from modal_gpu_magic.wire.pickles.types.pictures import is_picture, write_picture
 from modal_gpu_magic.wire.values.attributes import attributes_of
 
 _NEW: Any = vars(copyreg)["__newobj__"]
@@ -73,7 +74,7 @@ class Parts:
             del attributes[name]
         if self._is_of_ctypes:
             known.__setstate__(*self.arguments[1])
-        elif state is not None:
+        elif state is not None and not (is_picture(type(known)) and write_picture(known, state)):
             known.__setstate__(state)
         if self.added:
             add(known, self.added)
