@@ -21,6 +21,7 @@ from modal_gpu_magic.wire.pickles.types.compiled import is_context, reduce_conte
 from modal_gpu_magic.wire.pickles.types.computed import ModuleReducer, is_module
 from modal_gpu_magic.wire.pickles.types.data_loaders import is_loader, reduce_loader
 from modal_gpu_magic.wire.pickles.types.exceptions import reduce_exception
+from modal_gpu_magic.wire.pickles.types.figures import is_figure, reduce_figure
 from modal_gpu_magic.wire.pickles.types.functions import reduce_function
 from modal_gpu_magic.wire.pickles.types.instances import needs_care, reduce_instance
 from modal_gpu_magic.wire.pickles.types.log_handlers import is_handler, is_logger, reduce_handler, reduce_logger
@@ -99,10 +100,11 @@ _RULES: tuple[tuple[Callable[[type], bool], Reducer], ...] = (
     (is_handler, reduce_handler),
     (is_logger, reduce_logger),
     (is_registry, reduce_registry),
+    (is_figure, reduce_figure),
 )
 """Predicates and reducers; the first match applies."""
 
-_AS_PICKLES = (None, reduce_with_added, reduce_registry)
+_AS_PICKLES = (None, reduce_with_added, reduce_registry, reduce_figure)
 """Reducers whose state is the one that the class takes."""
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modal_gpu_magic.wire.pickles.types.added_attributes import add, names_deleted, set_state_and_added
+from modal_gpu_magic.wire.pickles.types.figures import is_figure, set_figure
 from modal_gpu_magic.wire.pickles.types.pictures import is_picture, write_picture
 from modal_gpu_magic.wire.values.attributes import attributes_of
 
@@ -49,7 +50,7 @@ class Parts:
         """Create a new object with the state."""
         value = self.make(*self.arguments)
         if self.state is not None:
-            value.__setstate__(self.state)
+            self._set_state(value)
         if self.added:
             add(value, self.added)
         return value
@@ -75,9 +76,15 @@ class Parts:
         if self._is_of_ctypes:
             known.__setstate__(*self.arguments[1])
         elif state is not None and not (is_picture(type(known)) and write_picture(known, state)):
-            known.__setstate__(state)
+            self._set_state(known)
         if self.added:
             add(known, self.added)
+
+    def _set_state(self, value: Any) -> None:
+        if is_figure(type(value)):
+            set_figure(value, self.state)
+        else:
+            value.__setstate__(self.state)
 
 
 def class_of(content: Any) -> Any:
@@ -98,6 +105,6 @@ def parts_of(reduced: tuple[Any, ...]) -> Any:
     more = [part for part in reduced[_PLAIN_PARTS:] if part is not None]
     if more == [set_state_and_added]:
         return Parts, (make, arguments, *state[0])
-    if more:
+    if more not in ([], [set_figure]):
         return reduced
     return Parts, (make, arguments, state[0] if state else None)

@@ -331,6 +331,23 @@ _THRESHOLDS: Final = gc.get_threshold()
 """Whether the collector runs is no state: this package stops it for a moment in other threads."""
 
 
+_METHOD = "method"
+
+
+def _start_method() -> Items:
+    """Read how `multiprocessing` starts processes; without a choice of the program, each side has its system's way."""
+    return {_METHOD: sys.modules["multiprocessing"].get_start_method(allow_none=True) or _first_method()}
+
+
+def _first_method() -> str:
+    return str(sys.modules["multiprocessing"].get_all_start_methods()[0])
+
+
+def _write_start_method(_: str, value: str) -> None:
+    if value in sys.modules["multiprocessing"].get_all_start_methods():
+        sys.modules["multiprocessing"].set_start_method(value, force=True)
+
+
 _FILTERS = _Filters()
 
 INTERPRETER: Final = (
@@ -365,6 +382,9 @@ INTERPRETER: Final = (
         lambda: {_LIMIT: sys.get_int_max_str_digits()} if hasattr(sys, "get_int_max_str_digits") else {},
         lambda _, value: sys.set_int_max_str_digits(value),
         lambda: {_LIMIT: getattr(sys.int_info, "default_max_str_digits", 0)},
+    ),
+    settings(
+        "start of processes", _start_method, _write_start_method, lambda: {_METHOD: _first_method()}, "multiprocessing"
     ),
     settings("locale", _locale, _write_locale, lambda: dict.fromkeys(_CATEGORIES, "C")),
     settings("decimal", _decimal, _write_decimal, lambda: {"": _FRESH_CONTEXT}, contextual=True),

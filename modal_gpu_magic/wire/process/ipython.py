@@ -305,6 +305,25 @@ def _write_backend(_: str, value: str | None) -> None:
         sys.modules["matplotlib"].use(value)
 
 
+_INTERACTIVE: Final = "interactive"
+
+
+def _read_interactive() -> Items:
+    """Read whether figures that a cell has drawn on are shown at its end: `plt.ioff()` ends that.
+
+    The first figure loads the backend, which begins to show them. Before that, there is nothing to read.
+    """
+    if not _shows_inline() or _INLINE not in sys.modules:
+        return {}
+    return {_INTERACTIVE: sys.modules["matplotlib"].is_interactive()}
+
+
+def _write_interactive(_: str, value: bool) -> None:  # noqa: FBT001 - as all states are written
+    if _shows_inline() and _INLINE not in sys.modules:
+        running_shell().enable_matplotlib("inline")
+    sys.modules["matplotlib"].interactive(value)
+
+
 # Magics and aliases.
 
 _MAGIC: Final = re.compile(r"%%?(\w+)")
@@ -373,6 +392,13 @@ SHELL: Final = (
         _INLINE,
     ),
     State("backend of figures", _read_backend, _write_backend, "matplotlib"),
+    settings(
+        "interactive figures",
+        _read_interactive,
+        _write_interactive,
+        dict,
+        "matplotlib.pyplot",
+    ),
     State("magics", _MAGICS.with_removed, _write_magic),
     State("aliases", _ALIASES.with_removed, _write_alias),
 )

@@ -149,6 +149,16 @@ def _print_torch(key: str, value: Any) -> None:
     torch.set_printoptions(**{key: value}, sci_mode=scientific)
 
 
+_STRATEGY: Final = "strategy"
+"""How processes share tensors; the default is Linux's."""
+
+
+def _write_sharing(_: str, value: str) -> None:
+    sharing = _library("torch.multiprocessing")
+    if value in sharing.get_all_sharing_strategies():
+        sharing.set_sharing_strategy(value)
+
+
 # pandas.
 
 
@@ -264,6 +274,13 @@ LIBRARIES: Final = (
     ),
     settings("torch", _read_torch, _write_torch, lambda: _TORCH, "torch"),
     settings("torch backends", _read_backends, _write_backend, lambda: _BACKENDS, "torch"),
+    settings(
+        "torch sharing",
+        lambda: {_STRATEGY: _library("torch.multiprocessing").get_sharing_strategy()},
+        _write_sharing,
+        lambda: {_STRATEGY: "file_descriptor"},
+        "torch.multiprocessing",
+    ),
     settings("torch printing", _read_torch_printing, _print_torch, lambda: _TORCH_PRINTING, "torch"),
     State("pandas", _Pandas().read, _write_pandas, "pandas"),
     State("matplotlib", _read_parameters, _write_parameter, "matplotlib"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modal_gpu_magic.wire.process.process_state import State, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from modal_gpu_magic.wire.process.process_state import Items
 
@@ -137,8 +137,32 @@ def _substitute(target: Any, level: int, text: str | None, dates: str | None, st
     return made
 
 
+_names_of_levels: Final[Callable[[], Mapping[str, int]]] = getattr(logging, "getLevelNamesMapping", dict)
+"""Python 3.10 has no public reader."""
+_LEVELS: Final = frozenset(_names_of_levels().items())
+
+
+def _level_names() -> Items:
+    """Read the names that a program has given to levels, by number."""
+    return {str(level): name for name, level in _names_of_levels().items() if (name, level) not in _LEVELS}
+
+
+def _captures_warnings() -> bool:
+    """Whether `logging.captureWarnings` is on; it has no public reader (Python 3.11 to 3.14)."""
+    return getattr(logging, "_warnings_showwarning", None) is not None
+
+
+_CAPTURES: Final = "captures"
+
 LOGGING: Final = (
     State("logging", _read_loggers, _write_logger),
+    settings("names of levels", _level_names, lambda level, name: logging.addLevelName(int(level), name), dict),
+    settings(
+        "warnings in the log",
+        lambda: {_CAPTURES: _captures_warnings()},
+        lambda _, value: logging.captureWarnings(value),
+        lambda: {_CAPTURES: False},
+    ),
     settings(
         "logging.disable",
         lambda: {_LIMIT: logging.root.manager.disable},

@@ -255,6 +255,49 @@ N> log.info("here"); print(got, len(log.handlers))
 R> log.info("there again"); print(got, len(log.handlers)); log.handlers.clear()
 N> log.warning("unheard"); print(got, log.handlers); log.propagate = True; log.setLevel(logging.NOTSET)
 """,
+    "names of levels and warnings in the log": """
+N> import logging, sys, warnings; logging.addLevelName(25, "NOTE"); log = logging.getLogger("levels"); log.setLevel(20)
+handler = logging.StreamHandler(sys.stdout); handler.setFormatter(logging.Formatter("%(levelname)s %(message)s")); log.addHandler(handler)
+R> log.log(25, "there"); logging.addLevelName(15, "FINE"); logging.captureWarnings(True)
+N> log.log(25, "here"); print(logging.getLevelName(15), warnings.showwarning.__module__); logging.captureWarnings(False)
+R> print(logging.getLevelName(15), warnings.showwarning is logging._warnings_showwarning)
+END> import logging; logging.getLogger("levels").handlers.clear()
+""",
+    "how processes start and share tensors": """
+N> import multiprocessing, torch.multiprocessing as shared; multiprocessing.set_start_method("spawn", force=True)
+R> print(multiprocessing.get_start_method(), shared.get_sharing_strategy()); shared.set_sharing_strategy("file_system")
+N> print(shared.get_sharing_strategy()); multiprocessing.set_start_method("fork", force=True)
+R> print(multiprocessing.get_start_method(), shared.get_sharing_strategy()); shared.set_sharing_strategy("file_descriptor")
+N> print(shared.get_sharing_strategy())
+""",
+    "figures that are not shown by themselves": """
+N> import matplotlib.pyplot as plt; plt.plot([1]); None
+R> print(plt.isinteractive()); plt.ioff(); plt.plot([2]); plt.close("all")
+N> print(plt.isinteractive()); first = plt.figure()
+R> print(plt.isinteractive()); plt.plot([4]); plt.show(); plt.ion(); None
+N> plt.close("all")
+N> print(plt.isinteractive()); plt.plot([5]); None
+R> plt.plot([6]); None
+END> import matplotlib.pyplot as plt; plt.ion(); plt.close("all")
+""",
+    "a figure that is made without being shown": """
+N> import matplotlib.pyplot as plt; plt.plot([1]); None
+R>
+with plt.ioff():
+    figure = plt.figure(); axes = figure.add_subplot()
+N> axes.plot([1, 2]); print(plt.get_fignums() == [figure.number])
+R> axes.set_title("there"); print(len(axes.lines))
+N> display(figure); plt.close(figure)
+R> print(axes.get_title(), len(axes.lines), plt.get_fignums())
+N> plt.plot([3]); None
+R>
+with plt.ioff():
+    figure = plt.figure()
+N> print(plt.fignum_exists(figure.number))
+R> plt.close(figure); figure.set_size_inches(2, 2)
+N> print(figure.get_size_inches()); plt.plot([4]); None
+END> import matplotlib.pyplot as plt; plt.close("all")
+""",
     "a logger's level is set there": """
 R> import logging; logging.getLogger("lib.a").setLevel(logging.DEBUG)
 N> import logging; print(logging.getLogger("lib.a").level, logging.getLogger("lib").level)

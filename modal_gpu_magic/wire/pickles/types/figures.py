@@ -1,0 +1,74 @@
+"""Pickle matplotlib's figures, which may be open in pyplot: each side opens and closes them as the other one has.
+
+`Figure.__setstate__` opens an open figure once more each time, and draws it, so that the notebook would show a figure
+which the cell has not shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OPEN = "_restore_to_pylab"
+"""Item of a figure's state: the figure is open in pyplot (matplotlib 3.11, `Figure.__getstate__`)."""
+
+
+def is_figure(kind: type) -> bool:
+    """Whether a class is one of matplotlib's figures."""
+    figure = getattr(sys.modules.get("matplotlib.figure"), "Figure", None)
+    return figure is not None and issubclass(kind, figure)
+
+
+def reduce_figure(_: Any, figure: Any) -> tuple[Any, ...]:
+    """Return the reduction of a figure: its own, and `set_figure`."""
+    make, arguments, state, *_ = figure.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    return make, arguments, state, None, None, set_figure
+
+
+def set_figure(figure: Any, state: dict[str, Any]) -> None:
+    """Set the state of a figure; open it or close it in pyplot, without showing it."""
+    is_open, manager = state.get(_OPEN, False), _manager_of(figure)
+    if manager is not None:
+        state.pop(_OPEN, None)
+    elif is_open:
+        _load_backend()
+    with _undrawn():
+        figure.__setstate__(state)
+    if manager is not None and is_open:
+        figure.set_canvas(manager.canvas)
+    elif manager is not None:
+        _open_figures().destroy(manager)
+
+
+def _load_backend() -> None:
+    """Let pyplot load its backend, which may begin to draw: it does so with the first figure that is opened."""
+    importlib.import_module("matplotlib.pyplot").draw_if_interactive()
+
+
+def _manager_of(figure: Any) -> Any:
+    """Return pyplot's manager of a figure; None: the figure is not open."""
+    managers = list(_open_figures().figs.values()) if "matplotlib.pyplot" in sys.modules else []
+    return next((each for each in managers if each.canvas.figure is figure), None)
+
+
+def _open_figures() -> Any:
+    """Return pyplot's registry of managers, which has no public name (matplotlib 3.11)."""
+    return sys.modules["matplotlib._pylab_helpers"].Gcf
+
+
+@contextlib.contextmanager
+def _undrawn() -> Iterator[None]:
+    """Let pyplot draw nothing."""
+    matplotlib = sys.modules["matplotlib"]
+    draws = matplotlib.is_interactive()
+    matplotlib.interactive(False)
+    try:
+        yield
+    finally:
+        matplotlib.interactive(draws)
