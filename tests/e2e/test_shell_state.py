@@ -195,3 +195,18 @@ def bundles(result: Result) -> list[dict[str, object]]:
         {kind: data if kind == "image/png" else "" for kind, data in message.content["data"].items()}
         for message in shown
     ]
+
+
+INLINE = "import matplotlib; matplotlib.use('module://matplotlib_inline.backend_inline'); matplotlib.interactive(True)"
+
+
+@pytest.mark.parametrize("chosen", ["matplotlib.use('agg')", "plt.ioff()"])
+def test_a_new_container_shows_no_figures_where_the_notebook_shows_none(renewed: Kernel, chosen: str) -> None:
+    """The container imports pyplot in the cell, and would show the figure by itself."""
+    assert renewed.run("import matplotlib, matplotlib.pyplot as plt; plt.plot([1]); None").bundles("display_data")
+    assert renewed.run(chosen).ok
+    drawn = renewed.remote("import matplotlib.pyplot as plt; plt.plot([2]); None")
+    assert drawn.ok, drawn.error
+    assert drawn.bundles("display_data") == []
+    assert renewed.run(INLINE).ok
+    assert renewed.remote("plt.close('all'); plt.plot([3]); None").bundles("display_data")

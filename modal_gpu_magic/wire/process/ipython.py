@@ -281,6 +281,7 @@ def _write_figure_printer(mime: str, value: Any) -> None:
 _BACKEND: Final = "backend"
 _SILENT_BACKENDS: Final = frozenset({"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"})
 """Backends that show no figure, without those of a screen."""
+_INLINE_BACKENDS: Final = frozenset({"inline", f"module://{_INLINE}"})
 
 
 def _shows_inline() -> bool:
@@ -288,11 +289,16 @@ def _shows_inline() -> bool:
     return os.environ.get("MPLBACKEND") == f"module://{_INLINE}"
 
 
+def _backend() -> str:
+    """Return the name of the present backend, without letting matplotlib choose one, as `rcParams["backend"]` would."""
+    return str(dict.get(sys.modules["matplotlib"].rcParams, _BACKEND)).lower()
+
+
 def _read_backend(asked: Collection[str]) -> Items:
     """Read the backend if a cell has chosen one that shows no figures; None: figures are shown."""
     if not _shows_inline():
         return {}
-    backend = str(dict.get(sys.modules["matplotlib"].rcParams, _BACKEND)).lower()  # `rcParams[...]` would choose one
+    backend = _backend()
     if backend in _SILENT_BACKENDS:
         return {_BACKEND: backend}
     return {_BACKEND: None} if _BACKEND in asked else {}
@@ -313,13 +319,14 @@ def _read_interactive() -> Items:
 
     The first figure loads the backend, which begins to show them. Before that, there is nothing to read.
     """
-    if not _shows_inline() or _INLINE not in sys.modules:
+    if not _shows_inline() or _INLINE not in sys.modules or _backend() not in _INLINE_BACKENDS:
         return {}
     return {_INTERACTIVE: sys.modules["matplotlib"].is_interactive()}
 
 
 def _write_interactive(_: str, value: bool) -> None:  # noqa: FBT001 - as all states are written
-    if _shows_inline() and _INLINE not in sys.modules:
+    is_chosen = _backend() in _SILENT_BACKENDS
+    if _shows_inline() and _INLINE not in sys.modules and not is_chosen:
         running_shell().enable_matplotlib("inline")
     sys.modules["matplotlib"].interactive(value)
 
