@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _OPEN = "_restore_to_pylab"
 """Item of a figure's state: the figure is open in pyplot (matplotlib 3.11, `Figure.__getstate__`)."""
 
+_NOTED = "called"
+"""Attribute that IPython gives `plt.draw_if_interactive`: whether it was called."""
+
 
 def is_figure(kind: type) -> bool:
     """Whether a class is one of matplotlib's figures."""
@@ -48,7 +51,7 @@ def set_figure(figure: Any, state: dict[str, Any]) -> None:
 
 def _load_backend() -> None:
     """Let pyplot load its backend, which may begin to draw: it does so with the first figure that is opened."""
-    importlib.import_module("matplotlib.pyplot").draw_if_interactive()
+    importlib.import_module("matplotlib.pyplot")._get_backend_mod()  # noqa: SLF001 - `Figure.__setstate__` calls it, too
 
 
 def _manager_of(figure: Any) -> Any:
@@ -64,11 +67,14 @@ def _open_figures() -> Any:
 
 @contextlib.contextmanager
 def _undrawn() -> Iterator[None]:
-    """Let pyplot draw nothing."""
-    matplotlib = sys.modules["matplotlib"]
-    draws = matplotlib.is_interactive()
+    """Let pyplot draw nothing, and note no drawing for the end of IPython's `%run`."""
+    matplotlib, plt = sys.modules["matplotlib"], sys.modules.get("matplotlib.pyplot")
+    draws, drawing = matplotlib.is_interactive(), getattr(plt, "draw_if_interactive", None)
+    is_noted = getattr(drawing, _NOTED, None)
     matplotlib.interactive(False)
     try:
         yield
     finally:
         matplotlib.interactive(draws)
+        if is_noted is not None:
+            setattr(drawing, _NOTED, is_noted)
