@@ -6,6 +6,7 @@ This module imports no IPython: a process without a shell has none of these stat
 from __future__ import annotations
 import __future__
 
+import importlib
 import os
 import re
 import sys
@@ -314,6 +315,14 @@ def _write_backend(_: str, value: str | None) -> None:
 _INTERACTIVE: Final = "interactive"
 
 
+def load_backend() -> None:
+    """Let pyplot load its backend as the first figure does: the inline one begins to show figures.
+
+    `shell.enable_matplotlib` would also change what `%run` does.
+    """
+    importlib.import_module("matplotlib.pyplot")._get_backend_mod()  # noqa: SLF001 - `Figure.__setstate__` calls it, too
+
+
 def _read_interactive() -> Items:
     """Read whether figures that a cell has drawn on are shown at its end: `plt.ioff()` ends that.
 
@@ -327,7 +336,7 @@ def _read_interactive() -> Items:
 def _write_interactive(_: str, value: bool) -> None:  # noqa: FBT001 - as all states are written
     is_chosen = _backend() in _SILENT_BACKENDS
     if _shows_inline() and _INLINE not in sys.modules and not is_chosen:
-        running_shell().enable_matplotlib("inline")
+        load_backend()
     sys.modules["matplotlib"].interactive(value)
 
 

@@ -7,10 +7,11 @@ which the cell has not shown.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import pickle
 import sys
 from typing import TYPE_CHECKING, Any
+
+from modal_gpu_magic.wire.process.ipython import load_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,18 +41,13 @@ def set_figure(figure: Any, state: dict[str, Any]) -> None:
     if manager is not None:
         state.pop(_OPEN, None)
     elif is_open:
-        _load_backend()
+        load_backend()  # it may begin to draw
     with _undrawn():
         figure.__setstate__(state)
     if manager is not None and is_open:
         figure.set_canvas(manager.canvas)
     elif manager is not None:
         _open_figures().destroy(manager)
-
-
-def _load_backend() -> None:
-    """Let pyplot load its backend, which may begin to draw: it does so with the first figure that is opened."""
-    importlib.import_module("matplotlib.pyplot")._get_backend_mod()  # noqa: SLF001 - `Figure.__setstate__` calls it, too
 
 
 def _manager_of(figure: Any) -> Any:
