@@ -68,17 +68,21 @@ class Parts:
 
     def write(self, known: Any) -> None:
         """Set the state of an existing object."""
-        state = self.arguments[1][0] if self._is_of_ctypes else self.state
         attributes = attributes_of(known) or {}
-        missing = [name for name in attributes if name not in state] if self._is_of_ctypes else None
-        for name in names_deleted(known, state, self.added or {}) if missing is None else missing:
+        for name in self._deleted_from(known, attributes):
             del attributes[name]
         if self._is_of_ctypes:
             known.__setstate__(*self.arguments[1])
-        elif state is not None and not (is_picture(type(known)) and write_picture(known, state)):
+        elif self.state is not None and not (is_picture(type(known)) and write_picture(known, self.state)):
             self._set_state(known)
         if self.added:
             add(known, self.added)
+
+    def _deleted_from(self, known: Any, attributes: dict[str, Any]) -> list[str]:
+        """Return the attributes of an existing object that the sender's object no longer has."""
+        if self._is_of_ctypes:
+            return [name for name in attributes if name not in self.arguments[1][0]]
+        return names_deleted(known, self.state, self.added or {})
 
     def _set_state(self, value: Any) -> None:
         if is_figure(type(value)):

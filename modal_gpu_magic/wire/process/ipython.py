@@ -283,6 +283,7 @@ _BACKEND: Final = "backend"
 _SILENT_BACKENDS: Final = frozenset({"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"})
 """Backends that show no figure, without those of a screen."""
 _INLINE_BACKENDS: Final = frozenset({"inline", f"module://{_INLINE}"})
+"""Names of the backend that shows figures below the cell."""
 
 
 def _shows_inline() -> bool:
@@ -334,9 +335,9 @@ def _read_interactive() -> Items:
 
 
 def _write_interactive(_: str, value: bool) -> None:  # noqa: FBT001 - as all states are written
-    is_chosen = _backend() in _SILENT_BACKENDS
-    if _shows_inline() and _INLINE not in sys.modules and not is_chosen:
-        load_backend()
+    shows_none = _backend() in _SILENT_BACKENDS
+    if _shows_inline() and _INLINE not in sys.modules and not shows_none:
+        load_backend()  # else the first figure would, and begin to show figures
     sys.modules["matplotlib"].interactive(value)
 
 
@@ -408,13 +409,7 @@ SHELL: Final = (
         _INLINE,
     ),
     State("backend of figures", _read_backend, _write_backend, "matplotlib"),
-    settings(
-        "interactive figures",
-        _read_interactive,
-        _write_interactive,
-        dict,
-        "matplotlib.pyplot",
-    ),
+    settings("interactive figures", _read_interactive, _write_interactive, dict, "matplotlib.pyplot"),
     State("magics", _MAGICS.with_removed, _write_magic),
     State("aliases", _ALIASES.with_removed, _write_alias),
 )

@@ -150,7 +150,8 @@ def _print_torch(key: str, value: Any) -> None:
 
 
 _STRATEGY: Final = "strategy"
-"""How processes share tensors; the default is Linux's."""
+_FIRST_STRATEGY: Final = "file_system" if sys.platform in ("darwin", "win32") else "file_descriptor"
+"""How processes share tensors unless the program says otherwise (torch 2.13, `torch.multiprocessing`)."""
 
 
 def _write_sharing(_: str, value: str) -> None:
@@ -278,7 +279,7 @@ LIBRARIES: Final = (
         "torch sharing",
         lambda: {_STRATEGY: _library("torch.multiprocessing").get_sharing_strategy()},
         _write_sharing,
-        lambda: {_STRATEGY: "file_descriptor"},
+        lambda: {_STRATEGY: _FIRST_STRATEGY},
         "torch.multiprocessing",
     ),
     settings("torch printing", _read_torch_printing, _print_torch, lambda: _TORCH_PRINTING, "torch"),

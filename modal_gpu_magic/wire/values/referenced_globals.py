@@ -197,7 +197,7 @@ def _parts(value: Any) -> Iterator[Any]:
 
 
 def _parts_of_logger(logger: logging.Logger) -> Iterator[Any]:
-    """Yield the filters of a logger and the handlers that its messages reach. It leads to all other loggers as well."""
+    """Yield the filters of a logger and the handlers that its messages reach, without the manager of all loggers."""
     yield from logger.filters
     each: logging.Logger | None = logger
     while each is not None:
