@@ -15,13 +15,12 @@ from modal_gpu_magic.wire.pickles.types.added_attributes import may_leave_out, r
 from modal_gpu_magic.wire.pickles.types.argument_parsers import is_parser_part, reduce_parser_part
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array_kind
 from modal_gpu_magic.wire.pickles.types.arrays import reduce_kind
-from modal_gpu_magic.wire.pickles.types.callback_registries import is_registry, reduce_registry
 from modal_gpu_magic.wire.pickles.types.classes import reduce_class
 from modal_gpu_magic.wire.pickles.types.compiled import is_context, reduce_context
 from modal_gpu_magic.wire.pickles.types.computed import ModuleReducer, is_module
 from modal_gpu_magic.wire.pickles.types.data_loaders import is_loader, reduce_loader
 from modal_gpu_magic.wire.pickles.types.exceptions import reduce_exception
-from modal_gpu_magic.wire.pickles.types.figures import is_figure, reduce_figure
+from modal_gpu_magic.wire.pickles.types.figures import is_figure, is_registry, reduce_figure, reduce_registry
 from modal_gpu_magic.wire.pickles.types.functions import reduce_function
 from modal_gpu_magic.wire.pickles.types.instances import needs_care, reduce_instance
 from modal_gpu_magic.wire.pickles.types.log_handlers import is_handler, is_logger, reduce_handler, reduce_logger

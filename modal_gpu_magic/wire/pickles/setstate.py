@@ -13,7 +13,7 @@ from typing import Any
 
 from modal_gpu_magic.wire.pickles.types.added_attributes import add, names_deleted, set_state_and_added
 from modal_gpu_magic.wire.pickles.types.figures import is_figure, set_figure
-from modal_gpu_magic.wire.pickles.types.pictures import is_picture, write_picture
+from modal_gpu_magic.wire.pickles.types.pictures import is_picture, set_picture
 from modal_gpu_magic.wire.values.attributes import attributes_of
 
 _NEW: Any = vars(copyreg)["__newobj__"]
@@ -21,6 +21,13 @@ _NEW: Any = vars(copyreg)["__newobj__"]
 
 _PLAIN_PARTS = 3
 """Length of a reduction without items: callable, arguments, state."""
+
+
+_SETTERS: tuple[tuple[Callable[[type], bool], Callable[[Any, Any], None]], ...] = (
+    (is_figure, set_figure),
+    (is_picture, set_picture),
+)
+"""Functions that set a state where `__setstate__` does more than that, each with the classes that need it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class Parts:
             del attributes[name]
         if self._is_of_ctypes:
             known.__setstate__(*self.arguments[1])
-        elif self.state is not None and not (is_picture(type(known)) and write_picture(known, self.state)):
+        elif self.state is not None:
             self._set_state(known)
         if self.added:
             add(known, self.added)
@@ -85,10 +92,12 @@ class Parts:
         return names_deleted(known, self.state, self.added or {})
 
     def _set_state(self, value: Any) -> None:
-        if is_figure(type(value)):
-            set_figure(value, self.state)
-        else:
+        kind = type(value)
+        setter = next((each for matches, each in _SETTERS if matches(kind)), None)
+        if setter is None:
             value.__setstate__(self.state)
+        else:
+            setter(value, self.state)
 
 
 def class_of(content: Any) -> Any:
@@ -109,6 +118,6 @@ def parts_of(reduced: tuple[Any, ...]) -> Any:
     more = [part for part in reduced[_PLAIN_PARTS:] if part is not None]
     if more == [set_state_and_added]:
         return Parts, (make, arguments, *state[0])
-    if more not in ([], [set_figure]):
+    if more and more[0] not in dict(_SETTERS).values():
         return reduced
     return Parts, (make, arguments, state[0] if state else None)

@@ -1,12 +1,15 @@
 """Pickle matplotlib's figures, which may be open in pyplot: each side opens and closes them as the other one has.
 
 `Figure.__setstate__` opens an open figure once more each time, and draws it, so that the notebook would show a figure
-which the cell has not shown.
+which the cell has not shown. The pickle of a registry of callbacks, of which a figure has dozens, takes the next number
+of its counter, so that a figure which a cell only reads would cross again. The adapter to these pickles and to pyplot's
+registry of figures, tested with matplotlib 3.11.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import pickle
 import sys
 from typing import TYPE_CHECKING, Any
@@ -17,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OPEN = "_restore_to_pylab"
-"""Item of a figure's state: the figure is open in pyplot (matplotlib 3.11, `Figure.__getstate__`)."""
+"""Item of a figure's state: the figure is open in pyplot."""
 
+_COUNTER = "_cid_gen"
+"""Attribute of a registry with the counter of its callbacks."""
 _NOTED = "called"
 """Attribute that IPython gives `plt.draw_if_interactive`: whether it was called."""
 
@@ -50,6 +55,20 @@ def set_figure(figure: Any, state: dict[str, Any]) -> None:
         _open_figures().destroy(manager)
 
 
+def is_registry(kind: type) -> bool:
+    """Whether a class is that of matplotlib's registries of callbacks."""
+    return kind is getattr(sys.modules.get("matplotlib.cbook"), "CallbackRegistry", None)
+
+
+def reduce_registry(_: Any, registry: Any) -> Any:
+    """Return the reduction of a registry, whose counter stays where it is."""
+    reduced = registry.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    state = reduced[2]
+    if isinstance(state, dict) and type(state.get(_COUNTER)) is int:
+        setattr(registry, _COUNTER, itertools.count(state[_COUNTER]))
+    return reduced
+
+
 def _manager_of(figure: Any) -> Any:
     """Return pyplot's manager of a figure; None: the figure is not open."""
     managers = list(_open_figures().figs.values()) if "matplotlib.pyplot" in sys.modules else []
@@ -57,7 +76,7 @@ def _manager_of(figure: Any) -> Any:
 
 
 def _open_figures() -> Any:
-    """Return pyplot's registry of managers, which has no public name (matplotlib 3.11)."""
+    """Return pyplot's registry of managers, which has no public name."""
     return sys.modules["matplotlib._pylab_helpers"].Gcf
 
 

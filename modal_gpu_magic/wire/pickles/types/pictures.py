@@ -15,19 +15,21 @@ def is_picture(kind: type) -> bool:
     return image is not None and issubclass(kind, image)
 
 
-def write_picture(picture: Any, state: list[Any]) -> bool:
-    """Write a state into the memory of a picture.
+def set_picture(picture: Any, state: list[Any]) -> None:
+    """Set the state of a picture, in its own memory if it has one of the same form that belongs to no file.
 
     Args:
         picture: the receiver's picture.
         state: info, mode, size, palette and pixels (Pillow 13, `Image.__getstate__`).
-
-    Returns:
-        False: the memory has another form, or belongs to a file; nothing was written.
     """
     info, mode, size, palette, pixels = state[:5]
-    if (picture.mode, picture.size, picture.readonly) != (mode, tuple(size), 0) or picture.getpalette() != palette:
-        return False
-    picture.info = info
-    picture.frombytes(pixels)
-    return True
+    if vars(picture) and _form_of(picture) == (mode, tuple(size), palette, 0):
+        picture.info = info
+        picture.frombytes(pixels)
+    else:
+        picture.__setstate__(state)
+
+
+def _form_of(picture: Any) -> tuple[Any, ...]:
+    """Return mode, size and palette of a picture, and whether its memory belongs to a file."""
+    return picture.mode, picture.size, picture.getpalette(), picture.readonly

@@ -8,6 +8,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any
 
+from modal_gpu_magic.wire.pickles.types.added_attributes import add
 from modal_gpu_magic.wire.pickles.types.members import built_in_base, is_by_statement
 from modal_gpu_magic.wire.values.attributes import attributes_of
 
@@ -37,17 +38,13 @@ def is_scalar_kind(kind: type) -> bool:
 def reduce_scalar(_: Any, value: Any) -> tuple[Any, ...]:
     """Return the reduction of an instance of such a subclass: class, number, attributes."""
     number = sys.modules["numpy"].asarray(value)[()]
-    return scalar_from, (type(value), number), attributes_of(value) or None, None, None, set_attributes
+    attributes = attributes_of(value) or None
+    return scalar_from, (type(value), number), attributes, None, None, add  # numpy's own `__setstate__` ignores them
 
 
 def scalar_from(kind: type, number: Any) -> Any:
     """Return an instance without calling the `__new__` of its class, which may take other arguments."""
     return built_in_base(kind).__new__(kind, number)
-
-
-def set_attributes(value: Any, attributes: dict[str, Any]) -> None:
-    """Set the attributes of an instance, past the `__setstate__` of numpy."""
-    value.__dict__.update(attributes)
 
 
 def fact_of_sys(name: str, content: tuple[Any, ...]) -> Any:
