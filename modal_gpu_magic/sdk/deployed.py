@@ -227,7 +227,7 @@ class DeployedApp(OpenApp):
     def is_awake(self) -> bool:
         """Whether the session's container is running, or starts for a run that waits. This starts none."""
         try:
-            stats = self.runner.run.get_current_stats()
+            stats = self.run_method.get_current_stats()
         except Exception as error:
             raise translate(error) from error
         return bool(stats.num_total_runners or stats.backlog)
@@ -457,7 +457,7 @@ class FoundCall(SentCall):
         quiet_since = time.monotonic()
         while self.id is None:
             time.sleep(LOOK_SECONDS)
-            stats = self.app.runner.run.get_current_stats()
+            stats = self.app.run_method.get_current_stats()
             if stats.backlog or (stats.num_total_runners and time.monotonic() < quiet_since + UNSENT_SECONDS):
                 quiet_since = time.monotonic() if stats.backlog else quiet_since
             elif time.monotonic() > quiet_since + UNSENT_SECONDS:

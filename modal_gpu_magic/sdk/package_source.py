@@ -12,7 +12,7 @@ BATCH: Final = 64
 """Most files whose existence Modal's SDK 1.6 checks in one request; a mount's requests follow one another."""
 CONTAINER_FLOORS: Final = ("container", "metrics", "wire")
 CONTAINER_FILES: Final = (
-    *("__init__.py", "_version.py", "errors.py"),
+    *("__init__.py", "_version.py", "alarms.py", "errors.py"),
     *("catalog/__init__.py", "catalog/limits.py"),
     *("sdk/__init__.py", "sdk/entry.py", "sdk/modal_cluster.py", "sdk/nodes.py", "sdk/stubs.py"),
 )

@@ -43,6 +43,23 @@ def test_a_cell_of_the_notebook_s_own_is_left_as_it_is(kernel: Kernel) -> None:
     assert kernel.remote("1 + 1").value() == "2"
 
 
+NESTED = """
+import os, time
+get_ipython().run_cell("%%modal_gpu --quiet --session other\\n1")
+print('runs')
+while not os.path.exists({!r}): time.sleep(0.01)
+"""
+
+
+def test_a_remote_cell_within_a_cell_leaves_that_one_as_it_was(kernel: Kernel, tmp_path: Path) -> None:
+    """While a background cell runs, a page that is loaded is answered beside any cell."""
+    enough = tmp_path / "enough"
+    assert kernel.remote(f"import os, time\nwhile not os.path.exists({str(enough)!r}): time.sleep(0.01)", "--bg far").ok
+    replies, _ = kernel.beside(NESTED.format(str(enough)), LOADING[0], during=("kernel_info_reply",), then=enough.touch)
+    assert replies == ["kernel_info_reply", "execute_reply"]
+    assert kernel.run("far.result()").ok
+
+
 SLOW_TO_APPLY = """
 import os, threading, time
 begun = {!r}

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from modal_gpu_magic.alarms import Alarm, Alarms
 from modal_gpu_magic.container.process.output_owner import daemon
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ FINAL_POST_SECONDS: Final = 5.0
 """Seconds that the final post may take before the container ends."""
 EXIT_STATUS: Final = 124
 """The exit status of `timeout(1)`."""
+_ALARMS: Final = Alarms(partial(daemon, "modal-gpu-watchdog"))
 
 
 class Watchdog:
@@ -48,19 +51,22 @@ class Watchdog:
         self._interrupt, self._seconds, self._grace = interrupt, seconds, grace
         self._last_words, self._end, self._budget = last_words, end, budget
         self._over = threading.Event()
+        self._alarm: Alarm | None = None
 
     def __enter__(self) -> Self:
         if self._seconds is not None:
-            daemon("modal-gpu-watchdog", self._watch)
+            self._alarm = _ALARMS.set(self._seconds, self._expire)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._alarm is not None:
+            _ALARMS.cancel(self._alarm)
         self._over.set()
 
-    def _watch(self) -> None:
-        if self._over.wait(self._seconds):
+    def _expire(self) -> None:
+        if self._over.is_set():
             return
         self._interrupt.expire(self._budget)
         if self._over.wait(self._grace):

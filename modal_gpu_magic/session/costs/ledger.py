@@ -1,8 +1,8 @@
 """The ledger: what each run and each idle time of a container has cost, as JSON lines on disk, one file a month.
 
-Several kernels append to one file at once. A line is one `write` with O_APPEND, so lines never mix. Nothing is changed
-in place: a record that goes on is written again under its id, and a reader takes the last one. So a kernel that dies
-leaves what was known of its containers. A line that cannot be read is skipped and counted.
+Several kernels append to one file at once: lines are written by one `write` with O_APPEND, so they never mix. Nothing
+is changed in place: a record that goes on is written again under its id, and a reader takes the last one. So a kernel
+that dies leaves what was known of its containers. A line that cannot be read is skipped and counted.
 
 A record has no source code, no values and no paths: the notebook's file name is all it says of the notebook.
 """
@@ -127,20 +127,31 @@ class Ledger:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = state_directory() / FOLDER if folder is None else folder
 
-    def append(self, record: Record) -> None:
-        """Write a record.
+    def append(self, *records: Record) -> None:
+        """Write records.
 
         Raises:
-            OSError: the record cannot be written.
+            OSError: they cannot be written.
         """
-        path = made(self.folder) / f"{_month(record.began)}.jsonl"
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lines: dict[str, bytes] = {}
+        for record in records:
+            month = _month(record.began)
+            lines[month] = lines.get(month, b"") + _written(record)
+        for month, text in lines.items():
+            self._append(f"{month}.jsonl", text)
+
+    def _append(self, name: str, text: bytes) -> None:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.folder / name, flags, 0o600)
+        except FileNotFoundError:
+            descriptor = os.open(made(self.folder) / name, flags, 0o600)
         try:
             end = os.fstat(descriptor).st_size
             # A full disk may have cut the last line: the new one begins on a line of its own.
             is_cut = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"
-            line = (b"\n" if is_cut else b"") + _written(record)
-            if os.write(descriptor, line) != len(line):
+            whole = (b"\n" if is_cut else b"") + text
+            if os.write(descriptor, whole) != len(whole):
                 raise OSError("the disk is full")
         finally:
             os.close(descriptor)

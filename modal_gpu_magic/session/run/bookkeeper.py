@@ -2,7 +2,8 @@
 
 The records of a session add up to its meter: a run's record has what its receipt shows, and the idle time that follows
 has all that the meter counts beside it. A running cell is written down every CHECKPOINT_SECONDS, and an idle time when
-it begins, with the time to which it may cost: a kernel that dies leaves what was known.
+it begins, with the time to which it may cost: a kernel that dies leaves what was known. What a short cell changes is
+written at once when the cell ends, since each write takes its time before the cell or after it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,21 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS: Final = 30.0
 """Seconds between two records of a running cell."""
+WAIT_SECONDS: Final = 0.2
+"""Seconds of a run after which the end of the idle time before it is written, unless the run has ended by then."""
 LEAST_DOLLARS: Final = 1e-9
 """A smaller difference is one of floating point."""
+
+
+class Write(Protocol):
+    """Writes records into the ledger."""
+
+    def __call__(self, *records: Record) -> None:
+        """Write them.
+
+        Raises:
+            OSError: they cannot be written.
+        """
 
 
 class Keeper(Protocol):
@@ -55,12 +69,14 @@ class Bookkeeper:
         clock: returns seconds since the epoch.
 
     Attributes:
-        write: writes a record; None: the ledger is off.
+        write: writes records; None: the ledger is off.
     """
 
     def __init__(self, meter: Meter, clock: Callable[[], float] = time.time) -> None:
         self._meter, self._clock = meter, clock
-        self.write: Callable[[Record], None] | None = None
+        self.write: Write | None = None
+        self._unwritten: dict[str, Record] = {}
+        """Records that are to be written, by id."""
         self._process = os.getpid()
         self._name, self._numbers = uuid.uuid4().hex[:12], itertools.count(1)
         self._booked = self._booked_seconds = 0.0
@@ -74,7 +90,7 @@ class Bookkeeper:
         """Whether another kernel may have the session, and the records of its containers."""
         self._is_followed = False
         """Whether another run has followed the present one, which another kernel has sent."""
-        self._checkpoint_at = 0.0
+        self._began_at = self._checkpoint_at = 0.0
         self._trouble = ""
         self._has_told = False
         self._lock = threading.RLock()
@@ -99,7 +115,9 @@ class Bookkeeper:
                 self._covered_to, self._booked, self._booked_seconds = began, 0.0, 0.0
                 self._has_left = False
             self._run, self._lives_to, self._is_followed = self._new(template, "run", began), lives_to, False
-            self._checkpoint_at = now
+            self._began_at = self._checkpoint_at = now
+            if lives_to is not None:  # another kernel may read the ledger, and write of the same containers
+                self._write()
 
     def tick(self) -> None:
         """Write the running cell down, if that is due and a container exists."""
@@ -108,6 +126,8 @@ class Bookkeeper:
             if run is not None and now >= self._checkpoint_at and self._meter.adds != 0.0:
                 self._checkpoint_at = now + CHECKPOINT_SECONDS
                 self._put(self._current(run))
+            if now >= self._began_at + WAIT_SECONDS:
+                self._write()
 
     def ran(self, outcome: str, gpu: str = "") -> None:
         """End the run: its receipt is made. `gpu`: the GPU that is billed, once known."""
@@ -122,6 +142,7 @@ class Bookkeeper:
                 self._book(whole)
             if not self._is_followed:
                 self._open_idle(replace(run, gpu=gpu or run.gpu), ended)
+            self._write()
 
     def followed(self) -> None:
         """Note that another run has followed the present one: the kernel that sent it wrote the idle time between."""
@@ -131,6 +152,7 @@ class Bookkeeper:
     def left(self) -> None:
         """Note that another kernel may have the session from now on: it goes on with the open records."""
         with self._lock:
+            self._write()
             self._run = self._idle = None
             self._has_left = True
 
@@ -142,6 +164,7 @@ class Bookkeeper:
                 until = max(now, self._meter.ends_at)
                 self._idle = self._with_rest(replace(self._idle, ended=now, until=until))
                 self._put(self._idle)
+            self._write()
 
     def close(self) -> None:
         """Write down what is known at the end of this kernel, whose containers end with it."""
@@ -151,6 +174,7 @@ class Bookkeeper:
             if self._run is not None:
                 self.ran("lost")
             self._close_idle(self._clock())
+            self._write()
 
     def news(self) -> Iterator[str]:
         """Yield once that the ledger could not be written."""
@@ -162,12 +186,13 @@ class Bookkeeper:
             )
 
     def open_records(self) -> tuple[Record, ...]:
-        """Return the records of what runs or idles now, up to this moment."""
+        """Return the records of what runs or idles now, up to this moment, and those that are not written yet."""
         with self._lock:
             run, idle = self._run, self._idle
             now = self._clock()
             current = [self._current(run)] if run is not None and self._meter.phases else []
-            return (*(replace(each, until=now) for each in current), *([idle] if idle is not None else []))
+            open_records = (*(replace(each, until=now) for each in current), *([idle] if idle is not None else []))
+            return (*self._unwritten.values(), *open_records)
 
     def _new(self, template: Record, kind: Kind, now: float) -> Record:
         name = template.id or f"{self._name}-{next(self._numbers)}"
@@ -232,10 +257,16 @@ class Bookkeeper:
         self._booked_seconds += sum(record.phases.values())
 
     def _put(self, record: Record) -> None:
-        if self.write is None:
+        if self.write is not None:
+            self._unwritten[record.id] = record
+
+    def _write(self) -> None:
+        records = tuple(self._unwritten.values())
+        self._unwritten.clear()
+        if self.write is None or not records:
             return
         try:
-            self.write(record)
+            self.write(*records)
         except (OSError, ValueError) as error:
             self._trouble = str(error)
 

@@ -49,6 +49,11 @@ class MainThread:
             self.on_call()
         return waiting.result()
 
+    @property
+    def waits(self) -> bool:
+        """Whether a function waits for the main thread."""
+        return bool(self._calls)
+
     def run_pending(self) -> None:
         """Run the waiting functions, on the main thread. ■ waits until the last one has ended.
 

@@ -108,8 +108,8 @@ class NotebookFront(ShellFront):
     def update(self, container: Container | None = None) -> None:
         """Show the card again in its place. Called from any thread."""
         super().update(container)
-        kept = self.kept
-        if self._card_id is not None and kept is not None:
+        kept = None if self._card_id is None else self.kept
+        if kept is not None:
             transient = {"display_id": self._card_id}
             self.shell.display_pub.publish(kept, self._mark("receipt"), transient=transient, update=True)
 

@@ -48,7 +48,9 @@ class BetweenCells:
         if self._depth == 0 and self._beside is not None:
             self._beside.__exit__(None, None, None)
             self._beside = None
-        self.arrange()
+        module: Any = sys.modules.get(_MODULE)
+        if module is not None and module.MAIN_THREAD.waits:
+            self.arrange()
 
     def arrange(self) -> None:
         """Run what waits as soon as no cell runs. Called from any thread."""

@@ -94,7 +94,10 @@ def unregister(shell: InteractiveShell) -> None:
 
     former: Any = shell.magics_manager.magics["cell"].get(NAME)
     if former is not None:
+        from modal_gpu_magic.ui.widgets import shell_channel
+
         former.__self__.state.close()
+        shell_channel.leave(shell)
     shell.configurables[:] = [each for each in shell.configurables if type(each).__name__ != ModalGpu.__name__]
     remote_errors.remove(shell)
     native_cells.remove(shell)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.machine.definition import Machine
     from modal_gpu_magic.sdk.choice import Kind
     from modal_gpu_magic.session.costs.account_rates import AccountRates
-    from modal_gpu_magic.session.costs.ledger import Record
     from modal_gpu_magic.session.facade import Session
+    from modal_gpu_magic.session.run.bookkeeper import Write
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.run.interrupts import Inbox
     from modal_gpu_magic.session.service.facade import Service
@@ -315,8 +315,8 @@ class KernelState:
         return file_name(notebook_path(self.shell))
 
     @property
-    def write(self) -> Callable[[Record], None] | None:
-        """Write a record of the ledger; None: the ledger is off."""
+    def write(self) -> Write | None:
+        """Write records into the ledger; None: the ledger is off."""
         from modal_gpu_magic.session.costs.ledger import Ledger
 
         return Ledger().append if self.settings.ledger else None

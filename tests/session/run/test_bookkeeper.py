@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from modal_gpu_magic.session.costs.ledger import Ledger, Record
 from modal_gpu_magic.session.costs.summary import joined
-from modal_gpu_magic.session.run.bookkeeper import CHECKPOINT_SECONDS, Bookkeeper, running_now
+from modal_gpu_magic.session.run.bookkeeper import CHECKPOINT_SECONDS, WAIT_SECONDS, Bookkeeper, running_now
 from modal_gpu_magic.session.run.cost_meter import Meter
 
 START: Final = 1_795_780_800.0
@@ -40,8 +40,8 @@ class Desk:
         self.book.write = self._write
         self.generation = 0
 
-    def _write(self, record: Record) -> None:
-        self.records[record.id] = record
+    def _write(self, *records: Record) -> None:
+        self.records.update((each.id, each) for each in records)
         self.written += 1
 
     def begin(self) -> None:
@@ -190,6 +190,39 @@ def test_a_ledger_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
     (text,) = desk.book.news()
     assert "cannot be written" in text
     assert list(desk.book.news()) == []
+
+
+def test_a_short_run_is_written_at_once_when_it_ends() -> None:
+    desk = Desk()
+    desk.run(0)
+    desk.clock.now += 60
+    before = desk.written
+    desk.run(0)
+    assert desk.written == before + 1  # the end of the idle time, the run, and the idle time after it
+    assert desk.kinds() == ["run", "idle", "run", "idle"]
+    assert desk.total == pytest.approx(desk.meter.spent)
+
+
+def test_the_idle_time_before_a_longer_run_is_written_while_that_runs() -> None:
+    desk = Desk()
+    desk.run(0)
+    desk.clock.now += 60
+    desk.begin()
+    (idle,) = (each for each in desk.book.open_records() if each.kind == "idle")
+    assert (idle.ended, idle.until) == (desk.clock.now, desk.clock.now)
+    assert desk.records[idle.id].until > desk.clock.now
+    desk.clock.now += WAIT_SECONDS
+    desk.book.tick()
+    assert desk.records[idle.id] == idle
+    assert all(each.kind != "idle" for each in desk.book.open_records())
+
+
+def test_a_run_that_may_outlive_its_kernel_is_preceded_by_all_that_was_before() -> None:
+    desk = Desk()
+    desk.run(0)
+    desk.clock.now += 60
+    desk.book.begins(TEMPLATE, lives_to=desk.clock.now + 3600)
+    assert all(each.until <= desk.clock.now for each in desk.records.values())
 
 
 def test_what_runs_now_is_known_to_the_moment() -> None:
