@@ -117,6 +117,65 @@ CASES = {
         "N %unalias hello",
         "R %bye",
     ],
+    "another name for a magic": [
+        "N @register_line_magic\ndef double(line): return 2 * line",
+        "N %alias_magic -l twofold double",
+        "R %twofold a",
+        "R %alias_magic -l both double -p x",
+        "N %both b",
+    ],
+    "a class with magics": [
+        "N from IPython.core.magic import Magics, magics_class, line_magic, cell_magic, needs_local_scope\n"
+        "unit = 'm'\n@magics_class\nclass Counting(Magics):\n    calls = []\n    @needs_local_scope\n    @line_magic\n"
+        "    def count(self, line, local_ns=None):\n        self.calls.append(line + unit)\n"
+        "        return len(self.calls), 'inner' in local_ns\n"
+        "    @cell_magic\n    def counted(self, line, cell): self.calls.append(cell); print(self.calls, unit)\n"
+        "get_ipython().register_magics(Counting)",
+        "N %count a",
+        "R unit = 'km'",
+        "R %count b",
+        "R def within():\n    inner = 1\n    return get_ipython().run_line_magic('count', 'c')\nwithin()",
+        "R %%counted\nd\n",
+        "N %count e\nCounting.calls",
+    ],
+    "a class with magics there": [
+        "R @magics_class\nclass Loud(Magics):\n    def __init__(self, shell): super().__init__(shell); self.sign = '!'\n"
+        "    @line_magic\n    def loud(self, line): return line + self.sign\nget_ipython().register_magics(Loud)",
+        "R %loud a",
+        "N %loud b",
+    ],
+    "an extension": [
+        "N open('extension_here.py', 'w').write('def load_ipython_extension(shell):\\n    '\n"
+        '    \'shell.register_magic_function(lambda line: print("here:", line), "line", "extended")\\n\'\n'
+        '    \'def unload_ipython_extension(shell): del shell.magics_manager.magics["line"]["extended"]\')',
+        "N %load_ext extension_here",
+        "R %extended a",
+        "N %extended b",
+        "N %unload_ext extension_here",
+        "R %extended c",
+    ],
+    "an extension there": [
+        "N open('extension_there.py', 'w').write('def load_ipython_extension(shell):\\n    '\n"
+        '    \'shell.register_magic_function(lambda line: print("there:", line), "line", "extended_there")\')',
+        "R %load_ext extension_there",
+        "R %extended_there a",
+        "N %extended_there b",
+    ],
+    "a transformer of code": [
+        "N import ast\nfactor, seen = 3, []\nclass Times(ast.NodeTransformer):\n"
+        "    def visit_Constant(self, node):\n        if type(node.value) is not int: return node\n"
+        "        seen.append(node.value)\n        return ast.copy_location(ast.Constant(node.value * factor), node)\n"
+        "get_ipython().ast_transformers.append(Times())",
+        "N 3",
+        "R 4",
+        "R factor = 2",
+        "R 5",
+        "N 6",
+        "N list(seen)",
+        "R get_ipython().ast_transformers.clear()",
+        "N 7",
+        "R 8",
+    ],
     "the mode of tracebacks": [
         "N %xmode Minimal",
         "R 1 / 0",
@@ -157,6 +216,38 @@ def kernel() -> Iterator[Kernel]:
 @pytest.mark.parametrize("cells", CASES.values(), ids=CASES.keys())
 def test_the_shell_is_the_same_on_both_sides(cells: list[str], pair: Pair) -> None:
     pair.sides(cells)
+
+
+LINES = {
+    "a macro": [
+        "N from IPython.core.macro import Macro\nstep = 1\nadvance = Macro('step += 1\\nprint(step)\\n')",
+        "N advance",
+        "R advance",
+        "R twice = Macro('step *= 2\\n')",
+        "R twice",
+        "N twice",
+        "N step",
+    ],
+    "calls without parentheses": [
+        "N def told(x): print('told', x)",
+        "R ,told a",
+        "R /told 3",
+        "N %autocall 1",
+        "R told 4",
+        "R %autocall 0",
+        "N told (5)",
+    ],
+}
+
+
+@pytest.mark.parametrize("cells", LINES.values(), ids=LINES.keys())
+def test_a_cell_of_one_line_is_read_as_one(cells: list[str], native: Kernel, kernel: Kernel) -> None:
+    """IPython reads such a cell in ways of its own; the header above it does not count."""
+    for cell in cells:
+        side, source = cell[0], cell[2:]
+        expected = native.run(source)
+        result = kernel.remote(source, "T4") if side == "R" else kernel.run(source)
+        assert (result.stdout, result.error) == (expected.stdout, expected.error), cell
 
 
 FIGURES = {

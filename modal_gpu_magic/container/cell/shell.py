@@ -68,6 +68,9 @@ TERMINAL = {
 }
 """Environment variables by which ipykernel describes a terminal to child processes."""
 
+HEADER = "# %%modal_gpu"
+"""Beginning of the comment that stands for a cell's header."""
+
 PACKAGE_PATTERN = r"modal_gpu_magic\."
 """Modules of this package: they are below a cell on the stack, in the place of ipykernel's modules."""
 
@@ -215,8 +218,17 @@ class ZMQInteractiveShell(InteractiveShell):
     def transform_cell(self, raw_cell: str) -> str:
         """Turn a cell into Python; the user's transformers run once for a cell, as natively."""
         found = self._transformed.pop(raw_cell, None)
-        transformed: str = super().transform_cell(raw_cell) if found is None else found
+        transformed: str = self._whole_line(super().transform_cell(raw_cell)) if found is None else found
         return transformed
+
+    def _whole_line(self, cell: str) -> str:
+        """Expand a macro, or a call without parentheses, in a cell of one line: the header above makes it two."""
+        header, _, body = cell.partition("\n")
+        if not header.startswith(HEADER) or len(body.splitlines()) != 1:
+            return cell
+        prefilter: Any = self.prefilter_manager
+        with self.builtin_trap:
+            return f"{header}\n{prefilter.prefilter_lines(body)}\n"
 
     def _begin(self, execution_count: int) -> None:
         """Set the notebook's execution count; pad the history for cells that ran elsewhere, so that `In[n]` works."""

@@ -457,9 +457,13 @@ class KernelState:
         options, kind = line.options, session.backend
         transform = self.shell.transform_cell
         facts = read(body, transform, texts_of(self.shell.user_ns))
-        used = own_states().names_used(body, self.shell.user_ns)
+        states = own_states()
+        used = states.names_used(body, self.shell.user_ns)
         names = replace(
-            facts.names, reads=facts.names.reads | used, maybe=facts.names.maybe | (used - facts.names.reads)
+            facts.names,
+            reads=facts.names.reads | used,
+            maybe=facts.names.maybe | (used - facts.names.reads),
+            imports=facts.names.imports | states.extensions.named_in(body),
         )
         # The local backend runs on the kernel's packages, so everything that the cell imports is installed.
         left_out = tuple(options.no_in or ())

@@ -1,4 +1,4 @@
-"""The states of IPython's shell: its compiler and options, how it shows values, the notebook's magics and aliases.
+"""The states of IPython's shell: its compiler and options, and how it shows values.
 
 This module imports no IPython: a process without a shell has none of these states.
 """
@@ -8,7 +8,6 @@ import __future__
 
 import importlib
 import os
-import re
 import sys
 from functools import partial
 from operator import itemgetter
@@ -55,7 +54,7 @@ def _write_feature(name: str, value: Any) -> None:
 # Options.
 
 _MODE: Final = "xmode"
-_OPTIONS: Final = {"ast_node_interactivity": "last_expr", _MODE: "Context"}
+_OPTIONS: Final = {"ast_node_interactivity": "last_expr", "autocall": 0, _MODE: "Context"}
 """Options of the shell, with IPython's defaults. `%xmode` sets the mode of the tracebacks alone."""
 
 
@@ -63,7 +62,8 @@ def _options() -> Items:
     shell = running_shell()
     if shell is None:
         return {}
-    return {"ast_node_interactivity": shell.ast_node_interactivity, _MODE: shell.InteractiveTB.mode}
+    options = {name: getattr(shell, name) for name in _OPTIONS if name != _MODE}
+    return {**options, _MODE: shell.InteractiveTB.mode}
 
 
 def _write_option(name: str, value: Any) -> None:
@@ -94,7 +94,7 @@ def _write_text_option(name: str, value: Any) -> None:
         setattr(_formatters()["text/plain"], name, value)
 
 
-class _Remembered:
+class Remembered:
     """Reads items of dicts that rarely change; a comparison takes 2 µs, a look through all formatters 30 µs.
 
     Args:
@@ -108,6 +108,7 @@ class _Remembered:
         self._items: Items = {}
 
     def __call__(self) -> Items:
+        """Return the items."""
         now = self._dicts()
         if now != self._seen:
             self._seen, self._items = [dict(each) for each in now], self._read()
@@ -130,10 +131,10 @@ def _all_printers() -> Items:
 
 def _own_printers(formatter: Any) -> Iterator[tuple[str, str, Any]]:
     for kind, printer in list(formatter.type_printers.items()):
-        if _is_the_notebooks(printer):
+        if is_the_notebooks(printer):
             yield kind.__module__, kind.__name__, printer
     for (module, name), printer in list(formatter.deferred_printers.items()):
-        if _is_the_notebooks(printer):
+        if is_the_notebooks(printer):
             yield module, name, printer
 
 
@@ -141,10 +142,11 @@ def _printer_dicts() -> list[dict[Any, Any]]:
     return [d for each in _formatters().values() for d in (each.type_printers, each.deferred_printers)]
 
 
-_PRINTERS: Final = _Remembered(_printer_dicts, _all_printers)
+PRINTERS: Final = Remembered(_printer_dicts, _all_printers)
 
 
-def _is_the_notebooks(function: Any) -> bool:
+def is_the_notebooks(function: Any) -> bool:
+    """Whether a value is a function of the notebook."""
     return type(function) is FunctionType and function.__module__ == NOTEBOOK
 
 
@@ -154,10 +156,10 @@ def _write_printer(key: str, value: Any) -> None:
     formatter = _formatters()[mime]
     formatter.pop(f"{module}.{name}", None)
     if value is not None:
-        formatter.for_type_by_name(module, name, _here(value))
+        formatter.for_type_by_name(module, name, on_this_side(value))
 
 
-def _here(function: Any) -> Any:
+def on_this_side(function: Any) -> Any:
     """Return a function of the notebook with the variables of this side, instead of copies of the other side's."""
     made = FunctionType(
         function.__code__, running_shell().user_ns, function.__name__, function.__defaults__, function.__closure__
@@ -170,7 +172,7 @@ def _here(function: Any) -> Any:
 
 _MADE_IN_A_CALL: Final = "<locals>"
 """In the qualified name of a function that was made in a call of another one."""
-_OF_EVERY_SHELL: Final = ("IPython", "ipykernel", "matplotlib_inline", "modal_gpu_magic", NOTEBOOK)
+OF_EVERY_SHELL: Final = ("IPython", "ipykernel", "matplotlib_inline", "modal_gpu_magic", NOTEBOOK)
 """Packages whose functions every shell has, or whose printers have a state of their own."""
 
 
@@ -190,10 +192,10 @@ def _library_printers(formatter: Any) -> Iterator[tuple[str, str, Any]]:
 def is_of_library_call(function: Any) -> bool:
     """Whether a library has made a function in a call, so that the other side cannot find the function by its name."""
     is_made = type(function) is FunctionType and _MADE_IN_A_CALL in function.__qualname__
-    return is_made and str(function.__module__).partition(".")[0] not in _OF_EVERY_SHELL
+    return is_made and str(function.__module__).partition(".")[0] not in OF_EVERY_SHELL
 
 
-_LIBRARY_PRINTERS: Final = _Remembered(_printer_dicts, _all_library_printers)
+_LIBRARY_PRINTERS: Final = Remembered(_printer_dicts, _all_library_printers)
 
 
 def _write_library_printers(mime: str, value: Any) -> None:
@@ -266,7 +268,7 @@ def _described(printer: Any) -> tuple[str, dict[str, Any]] | None:
     return None if printer is None else (printer.func.__name__, dict(printer.keywords))
 
 
-_FIGURE_PRINTERS: Final = _Remembered(
+_FIGURE_PRINTERS: Final = Remembered(
     lambda: [_formatters()[mime].type_printers for mime in _FIGURE_MIMES], _all_figure_printers
 )
 
@@ -341,64 +343,11 @@ def _write_interactive(_: str, value: bool) -> None:  # noqa: FBT001 - as all st
     sys.modules["matplotlib"].interactive(value)
 
 
-# Magics and aliases.
-
-_MAGIC: Final = re.compile(r"%%?(\w+)")
-
-
-def _magic_dicts() -> list[dict[Any, Any]]:
-    manager = getattr(running_shell(), "magics_manager", None)
-    return [] if manager is None else [manager.magics["line"], manager.magics["cell"]]
-
-
-def _all_magics() -> Items:
-    """Read the magics that are functions of the notebook, by `KIND NAME`."""
-    pairs = zip(("line", "cell"), _magic_dicts(), strict=False)
-    return {
-        f"{kind} {name}": each for kind, magics in pairs for name, each in magics.items() if _is_the_notebooks(each)
-    }
-
-
-def _all_aliases() -> Items:
-    """Read the commands of aliases (`%alias`) that IPython does not define itself."""
-    now = dict(running_shell().alias_manager.aliases) if _magic_dicts() else {}
-    usual = dict(sys.modules["IPython.core.alias"].default_aliases()) if now else {}
-    return {name: command for name, command in now.items() if usual.get(name) != command}
-
-
-_MAGICS: Final = _Remembered(_magic_dicts, _all_magics)
-_ALIASES: Final = _Remembered(_magic_dicts, _all_aliases)
-
-
-def functions_for(source: str) -> list[Any]:
-    """Return the functions of the notebook that a cell may call through the shell: magics it names, and printers."""
-    magics = _MAGICS()
-    called = set(_MAGIC.findall(source)) if magics else ()
-    return [*(each for key, each in magics.items() if key.split(" ", 1)[1] in called), *_PRINTERS().values()]
-
-
-def _write_magic(key: str, value: Any) -> None:
-    kind, name = key.split(" ", 1)
-    shell = running_shell()
-    if value is None:
-        shell.magics_manager.magics[kind].pop(name, None)
-    else:
-        shell.register_magic_function(_here(value), kind, name)
-
-
-def _write_alias(name: str, value: Any) -> None:
-    manager = running_shell().alias_manager
-    if manager.is_alias(name):
-        manager.undefine_alias(name)
-    if value is not None:
-        manager.define_alias(name, value)
-
-
 SHELL: Final = (
     settings("__future__", _features, _write_feature, lambda: dict.fromkeys(_FEATURES, False)),
     settings("shell", _options, _write_option, lambda: _OPTIONS),
     settings("text of values", _text_options, _write_text_option, lambda: _TEXT),
-    State("printers", _PRINTERS.with_removed, _write_printer),
+    State("printers", PRINTERS.with_removed, _write_printer),
     State("printers of libraries", _LIBRARY_PRINTERS.with_removed, _write_library_printers),
     settings("inline figures", _figure_options, _write_figure_option, lambda: _FIGURE_OPTIONS, _INLINE),
     settings(
@@ -410,6 +359,4 @@ SHELL: Final = (
     ),
     State("backend of figures", _read_backend, _write_backend, "matplotlib"),
     settings("interactive figures", _read_interactive, _write_interactive, dict, "matplotlib.pyplot"),
-    State("magics", _MAGICS.with_removed, _write_magic),
-    State("aliases", _ALIASES.with_removed, _write_alias),
 )

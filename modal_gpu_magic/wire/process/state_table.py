@@ -16,9 +16,10 @@ from modal_gpu_magic.wire.process.interpreter import (
     of_the_place,
     variables_at_start,
 )
-from modal_gpu_magic.wire.process.ipython import SHELL, functions_for
+from modal_gpu_magic.wire.process.ipython import SHELL
 from modal_gpu_magic.wire.process.libraries import LIBRARIES
 from modal_gpu_magic.wire.process.library_attributes import LibraryAttributes
+from modal_gpu_magic.wire.process.magics import MAGICS, Extensions, functions_for, names_for
 from modal_gpu_magic.wire.process.module_attributes import ModuleAttributes
 from modal_gpu_magic.wire.process.pandas_extensions import EXTENSIONS, accessor_names
 from modal_gpu_magic.wire.process.process_state import Process
@@ -35,6 +36,7 @@ class OwnStates:
         path: the import path.
         modules: the attributes of the user's modules.
         libraries: the attributes of libraries and of classes.
+        extensions: the shell's extensions.
         variables: the environment at the start of the process.
     """
 
@@ -42,11 +44,12 @@ class OwnStates:
     path: ImportPath
     modules: ModuleAttributes
     libraries: LibraryAttributes
+    extensions: Extensions
     variables: dict[str, str]
 
     def names_used(self, source: str, namespace: dict[str, Any]) -> set[str]:
         """Return the names that a cell uses by way of the state: of magics, printers, and what cells have set."""
-        used = used_by(functions_for(source), namespace)
+        used = used_by(functions_for(source), namespace) | names_for(source, namespace)
         return used | self.libraries.names_used(namespace) | (accessor_names() & namespace.keys())
 
     @property
@@ -70,7 +73,8 @@ def own_states(*, container: bool = False) -> OwnStates:
         variables = dict(os.environ) if container else variables_at_start()
         assigned = Assignments()
         modules, libraries = ModuleAttributes(assigned), LibraryAttributes(assigned)
-        own = Environment(variables).state, path.state, modules.state, *libraries.states
-        table = (*own, *INTERPRETER, *GENERATORS, *LIBRARIES, *SHELL, SYMPY, EXTENSIONS)
-        _own.append(OwnStates(Process(table), path, modules, libraries, variables))
+        extensions = Extensions(container=container)
+        own = Environment(variables).state, path.state, modules.state, *libraries.states, extensions.state
+        table = (*own, *INTERPRETER, *GENERATORS, *LIBRARIES, *SHELL, *MAGICS, SYMPY, EXTENSIONS)
+        _own.append(OwnStates(Process(table), path, modules, libraries, extensions, variables))
     return _own[0]

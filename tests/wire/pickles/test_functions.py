@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import importlib
 import sys
 import tokenize
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from tests.wire.far_side import FarSide, new_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NOTEBOOK = """
 import abc, contextlib, dataclasses, enum, functools, math, typing
@@ -218,6 +220,55 @@ def test_a_library_s_own_go_by_name() -> None:
     arrived = unpack(pack(values, {}, store), {}, store)
     assert arrived.values["cached"] is values["cached"]
     assert arrived.values["stream"].keywords["file"] is sys.stdout
+
+
+@pytest.mark.parametrize(
+    "module, name",
+    [
+        ("IPython.core.magic", "line_magic"),
+        ("matplotlib.rcsetup", "validate_string"),
+        ("matplotlib.tri", "tricontour"),
+        ("pandas.core.nanops", "nanmin"),
+        ("pandas.plotting", "register_matplotlib_converters"),
+        ("sklearn.externals.array_api_compat.numpy", "sort"),
+        ("os", "fsencode"),
+    ],
+)
+def test_a_function_that_a_module_has_under_another_name_is_that_module_s(module: str, name: str) -> None:
+    """A copy would have variables of its own: a class in a cell would have lost the magics that `line_magic` notes."""
+    function = getattr(importlib.import_module(module), name)
+    store = InlineStore()
+    packed = pack({"function": function}, new_namespace(), store)
+    assert unpack(packed, new_namespace(), store).values["function"] is function
+    assert module.partition(".")[0] in {each.partition(".")[0] for each in packed.modules}
+
+
+OWN_MODULE = """
+calls = 0
+def counted(function):
+    def wrapper(*arguments):
+        global calls
+        calls += 1
+        return function(*arguments)
+    return wrapper
+@counted
+def step(x): return x + 1
+unnamed = [counted(abs)]
+"""
+
+
+def test_what_a_decorator_of_the_user_s_module_has_made_counts_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counting_module.py").write_text(OWN_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    module: Any = importlib.import_module("counting_module")
+    store = InlineStore()
+    packed = pack({"step": module.step, "other": module.unnamed[0]}, new_namespace(), store)
+    assert "counting_module" in packed.modules
+    values = unpack(packed, new_namespace(), store).values
+    assert values["step"] is module.step
+    assert values["other"](-1) == 1
 
 
 def test_globals_are_the_namespace_on_both_sides() -> None:
