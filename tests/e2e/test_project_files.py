@@ -46,6 +46,32 @@ def _project(kernel: Kernel, native: Kernel) -> None:
         (each.home / "inputs/empty").mkdir()
 
 
+MADE_HERE = {
+    "a text": ("os.makedirs('made/one')", "open('made/one/x.txt', 'w').write('1')"),
+    "a path with a number": (
+        "run = 7\nos.makedirs(f'made/run{run}/deep')",
+        "open(f'made/run{run}/deep/x.txt', 'w').write('2')",
+    ),
+    "a path of the notebook's": (
+        "from pathlib import Path\nbase = Path('made/two')\nbase.mkdir(parents=True)",
+        "(base / 'x.txt').write_text('3')",
+    ),
+    "a function of the notebook's": (
+        "os.makedirs('made/three')\ndef keep(name): open(os.path.join('made', 'three', name), 'w').close()",
+        "keep('x.txt')\nos.listdir('made/three')",
+    ),
+    "pandas": ("os.makedirs('made/four')", "import pandas\npandas.DataFrame({'a': [1]}).to_csv('made/four/x.csv')"),
+    "torch": ("os.makedirs('made/five')", "import torch\ntorch.save([1], 'made/five/x.pt')"),
+    "the working directory": ("os.makedirs('made/six')", "%cd -q made/six\nopen('x.txt', 'w').close()\n%cd -q ../.."),
+}
+
+
+@pytest.mark.parametrize("here, there", MADE_HERE.values(), ids=MADE_HERE.keys())
+def test_a_folder_that_the_notebook_made_can_be_written_to(pair: Pair, here: str, there: str) -> None:
+    pair.here(f"import os\n{here}")
+    pair.there(there)
+
+
 CASES = {
     "above": "open('../inputs/x.csv').read()",
     "far above": "open('../cfg.yaml').read(), open('../work/near/a.txt').read()",

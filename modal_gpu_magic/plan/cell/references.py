@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from modal_gpu_magic.plan.cell.path_text import Known
 
 How: TypeAlias = Literal[
-    "file", "folder", "needed", "made", "listed", "glob", "tested", "module", "entry", "word", "unsure"
+    "file", "folder", "needed", "made", "listed", "glob", "tested", "written", "module", "entry", "word", "unsure"
 ]
 
 
@@ -58,9 +58,9 @@ class Reference:
         how: how the code uses the text. `file`: a path. `needed`: a path in a shell command, whose errors this package
             does not explain. `folder`: a word that may be a directory. `made`: a path that is completed at run time.
             `listed`: a directory whose entries are read. `glob`: a pattern whose matches are read. `tested`: a path
-            whose existence is tested. `module`: a module that is run, or imported by a string. `entry`: a directory on
-            the import path. `word`: a word that may be a file or directory. `unsure`: a path that is known only at run
-            time, so that each `word` may be meant.
+            whose existence is tested. `written`: a path, maybe with HOLEs, that the code creates. `module`: a module
+            that is run, or imported by a string. `entry`: a directory on the import path. `word`: a word that may be a
+            file or directory. `unsure`: a path that is known only at run time, so that each `word` may be meant.
     """
 
     text: str
@@ -161,9 +161,18 @@ class _Reader(ast.NodeVisitor):
         elif self._path(node, must_look=word == "format"):
             self._visit_unknown(*node.args)
         elif WRITERS.fullmatch(word) or (word == "open" and opens_to_write(node)):
+            self._writes(node)
             self._visit_unknown(node.func, *node.args, *(each.value for each in node.keywords))
         else:
             self._other_call(word, node)
+
+    def _writes(self, node: ast.Call) -> None:
+        """Add the paths in directories that a call may create: the object's own, those of its arguments."""
+        owner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+        for each in (*owner, *node.args, *(keyword.value for keyword in node.keywords)):
+            text = text_of(each, self._known)
+            if text is not None and "/" in text.strip("/") and may_be_a_name(text.replace(HOLE, "x")):
+                self._add(text, "written")
 
     def _other_call(self, word: str, node: ast.Call) -> None:
         first = text_of(node.args[0], self._known) if node.args else None
@@ -296,8 +305,8 @@ class _Reader(ast.NodeVisitor):
         for piece in code:
             self.found += references(piece.source, self._transform, self._known)
         name, *rest = texts if last_word(node.func).startswith("run_") else ("", *texts)
-        if name == "cd" and rest:
-            self._move(str(rest[0]))
+        if name in ("cd", "pushd") and rest:
+            self._move(_OPTIONS.sub("", str(rest[0])))
         elif name == "ls":
             self.command(f"ls {' '.join(map(str, rest))}")
         elif not code and not WRITERS.fullmatch(str(name)):
@@ -351,6 +360,8 @@ class _Reader(ast.NodeVisitor):
             self.found.append(Reference(posixpath.join(self._folder, text), how))
 
 
+_OPTIONS = re.compile(r"^(?:-\w+\s+)+")
+"""Options before the argument of a magic: `%cd -q data`."""
 _SPECIAL = (_Reader.lists, _Reader.globs, _Reader.tests, _Reader.runs)
 
 

@@ -122,13 +122,15 @@ class Finder:
     # Handlers, one per kind of reference.
 
     def file(self, path: str) -> None:
-        """Add a file, or a directory with all its content if it is small."""
+        """Add a file, or a directory with all its content if it is small; of a new file, its directory."""
         if os.path.isfile(path):  # noqa: PTH113
             self._take(path)
-        elif os.path.isdir(path) and self._is_inside(path):  # noqa: PTH112
-            everything = below(path, self._project)
-            if everything.whole and self._fits(everything):
+        elif os.path.isdir(path):  # noqa: PTH112
+            everything = below(path, self._project) if self._is_inside(path) else None
+            if everything is not None and everything.whole and self._fits(everything):
                 self._take_all(everything)
+        else:
+            self.written(path)
 
     def needed(self, path: str) -> None:
         """Add a file that a program needs; if it is not sent, say so, since the program's error gets no hint."""
@@ -152,6 +154,18 @@ class Finder:
                 self.file(folder)
         elif found.files:
             self._note_too_much(text.replace(HOLE, "*"), found)
+        self.written(text)
+
+    def written(self, path: str) -> None:
+        """Add the directory in which a file may be written, without its content. Of a path with HOLEs: all matches."""
+        above = os.path.dirname(path)  # noqa: PTH120
+        folders = [above]
+        if HOLE in above:
+            found = matching(HOLE.join(map(glob.escape, above.split(HOLE))), self._project)
+            folders = [fixed_part(above), *found.folders]
+        for folder in folders:
+            if folder and os.path.isdir(folder):  # noqa: PTH112
+                self._add_folder(folder)
 
     def listed(self, path: str) -> None:
         """Add a directory whose entries the code reads."""
@@ -345,6 +359,7 @@ _HANDLERS: dict[str, Callable[[Finder, str], None]] = {
     "listed": Finder.listed,
     "glob": Finder.glob,
     "tested": Finder.tested,
+    "written": Finder.written,
     "module": Finder.module,
     "needed": Finder.needed,
     "entry": Finder.entry,

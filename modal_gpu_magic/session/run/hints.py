@@ -156,7 +156,7 @@ def _file_hint(path: str, project: Project) -> str | None:
     try:
         size = Path(path).stat().st_size
     except (OSError, ValueError):
-        return None
+        return _folder_hint(path, project)
     place, mount = project.place(path), _MOUNT.format(path=path)
     if place is None:
         return (
@@ -179,6 +179,21 @@ def _file_hint(path: str, project: Project) -> str | None:
             f"{FILE_BYTES / 1e6:.0f} MB are sent automatically: {mount}"
         )
     return f"{path} exists on the kernel's machine: name it literally in the cell to send it."
+
+
+def _folder_hint(path: str, project: Project) -> str | None:
+    """The hint for a new file in a folder that the container does not have."""
+    folder = Path(path).parent
+    try:
+        exists = folder.is_dir()
+    except (OSError, ValueError):
+        return None
+    if not exists or folder.is_absolute() or not folder.name or project.place(str(folder)) is None:
+        return None
+    return (
+        f"The folder {folder} exists on the kernel's machine, and not in the container: make it in the cell, "
+        f"os.makedirs({str(folder)!r}, exist_ok=True)."
+    )
 
 
 _OUT_OF_MEMORY = re.compile(

@@ -61,6 +61,7 @@ def test_a_file_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "small.csv": "name it literally in the cell to send it",
         "../above.csv": "name it literally in the cell to send it",
         "large.bin": "--volume NAME:/path",
+        "folder/new.csv": "The folder folder exists on the kernel's machine, and not in the container",
         "folder": "with up to 1,000 small files of 50 MB together",
         "../../outside.csv": f"outside the project {folder.parent}",
         "link.csv": f"outside the project {folder.parent}",
@@ -68,6 +69,8 @@ def test_a_file_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
     for path, words in said.items():
         assert words in (hint(missing(path), {}, {}, Project.around(str(folder))) or "")
+    for path in ("new.csv", "nowhere/new.csv", f"{folder}/folder/new.csv", "../../new.csv", "a\0b/new.csv"):
+        assert hint(missing(path), {}, {}, Project.around(str(folder))) is None
 
 
 class OutOfMemoryError(RemoteError):
