@@ -184,6 +184,15 @@ CASES = {
         "N %xmode Context",
         "R 1 / 0",
     ],
+    "colours": [
+        "N %colors NoColor",
+        "R 1 / 0",
+        "R %colors Linux",
+        "N 1 / 0",
+        "R 1 / 0",
+        "N %colors Neutral",
+        "R 1 / 0",
+    ],
     # The last ones: no cell can switch a feature off.
     "a feature of __future__ here": [
         "R def strict(x: Undefined): pass",

@@ -6,6 +6,7 @@ This module imports no IPython: a process without a shell has none of these stat
 from __future__ import annotations
 import __future__
 
+import functools
 import importlib
 import os
 import sys
@@ -53,7 +54,7 @@ def _write_feature(name: str, value: Any) -> None:
 
 # Options.
 
-_MODE: Final = "xmode"
+_MODE, _COLOURS = "xmode", "colors"
 _OPTIONS: Final = {"ast_node_interactivity": "last_expr", "autocall": 0, _MODE: "Context"}
 """Options of the shell, with IPython's defaults. `%xmode` sets the mode of the tracebacks alone."""
 
@@ -62,14 +63,27 @@ def _options() -> Items:
     shell = running_shell()
     if shell is None:
         return {}
-    options = {name: getattr(shell, name) for name in _OPTIONS if name != _MODE}
+    options = {name: getattr(shell, name) for name in (*_OPTIONS, _COLOURS) if name != _MODE}
     return {**options, _MODE: shell.InteractiveTB.mode}
+
+
+def _usual_options() -> Items:
+    """Return the options of a new shell."""
+    return {**_OPTIONS, _COLOURS: _usual_colours(type(running_shell()))}
+
+
+@functools.cache
+def _usual_colours(shell: Any) -> Any:
+    """Return the name of the colours that a class of shells has by default: versions of IPython differ in that."""
+    return (
+        getattr(shell.class_traits().get(_COLOURS), "default_value", None) if hasattr(shell, "class_traits") else None
+    )
 
 
 def _write_option(name: str, value: Any) -> None:
     if name == _MODE:
         running_shell().InteractiveTB.set_mode(mode=value)
-    elif name in _OPTIONS:
+    elif name in (*_OPTIONS, _COLOURS):
         setattr(running_shell(), name, value)
 
 
@@ -345,7 +359,7 @@ def _write_interactive(_: str, value: bool) -> None:  # noqa: FBT001 - as all st
 
 SHELL: Final = (
     settings("__future__", _features, _write_feature, lambda: dict.fromkeys(_FEATURES, False)),
-    settings("shell", _options, _write_option, lambda: _OPTIONS),
+    settings("shell", _options, _write_option, _usual_options),
     settings("text of values", _text_options, _write_text_option, lambda: _TEXT),
     State("printers", PRINTERS.with_removed, _write_printer),
     State("printers of libraries", _LIBRARY_PRINTERS.with_removed, _write_library_printers),
