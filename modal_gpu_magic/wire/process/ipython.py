@@ -69,7 +69,8 @@ def _options() -> Items:
 
 def _usual_options() -> Items:
     """Return the options of a new shell."""
-    return {**_OPTIONS, _COLOURS: _usual_colours(type(running_shell()))}
+    kind: Any = type(running_shell())
+    return {**_OPTIONS, _COLOURS: _usual_colours(kind)}
 
 
 @functools.cache
