@@ -123,6 +123,10 @@ CASES = {
         "R %twofold a",
         "R %alias_magic -l both double -p x",
         "N %both b",
+        "N %alias_magic -l rep double",
+        "R %rep c",
+        "R %alias_magic -l rep recall",
+        "N get_ipython().find_line_magic('rep').pretty_target",
     ],
     "a class with magics": [
         "N from IPython.core.magic import Magics, magics_class, line_magic, cell_magic, needs_local_scope\n"

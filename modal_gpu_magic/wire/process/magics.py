@@ -34,6 +34,15 @@ _MAGIC: Final = re.compile(r"%%?([\w.]+)")
 _WORD_ALONE: Final = re.compile(r"^[^\S\n]*(\w+)[^\S\n]*$", re.MULTILINE)
 _KINDS: Final = ("line", "cell")
 _ALIAS, _METHOD = "alias", "method"
+_USUAL: Final = {
+    "line ed": (_ALIAS, "edit", "line", None),
+    "line hist": (_ALIAS, "history", "line", None),
+    "line rep": (_ALIAS, "recall", "line", None),
+    "cell SVG": (_ALIAS, "svg", "cell", None),
+    "cell HTML": (_ALIAS, "html", "cell", None),
+    "cell file": (_ALIAS, "writefile", "cell", None),
+}
+"""The other names of magics that each shell has (`InteractiveShell.init_magics`), by `KIND NAME`."""
 
 
 class _MethodMagic:
@@ -75,7 +84,7 @@ def _all_magics() -> Items:
     """Read the notebook's magics, by `KIND NAME`: the function, or plain data that describes another one."""
     pairs = zip(_KINDS, _magic_dicts(), strict=False)
     described = {f"{kind} {name}": _described(each) for kind, magics in pairs for name, each in magics.items()}
-    return {key: each for key, each in described.items() if each is not None}
+    return {key: each for key, each in described.items() if each is not None and each != _USUAL.get(key)}
 
 
 def _described(magic: Any) -> Any:
@@ -116,7 +125,7 @@ _ALIASES: Final = Remembered(_magic_dicts, _all_aliases)
 def _write_magic(key: str, value: Any) -> None:
     kind, name = key.split(" ", 1)
     shell = running_shell()
-    match value:
+    match _USUAL.get(key) if value is None else value:
         case None:
             shell.magics_manager.magics[kind].pop(name, None)
         case (str(what), target, target_kind, params) if what == _ALIAS:
