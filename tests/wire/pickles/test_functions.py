@@ -245,6 +245,7 @@ def test_a_function_that_a_module_has_under_another_name_is_that_module_s(module
 
 OWN_MODULE = """
 calls = 0
+hook = None
 def counted(function):
     def wrapper(*arguments):
         global calls
@@ -253,22 +254,33 @@ def counted(function):
     return wrapper
 @counted
 def step(x): return x + 1
+negated = counted(lambda x: -x)
 unnamed = [counted(abs)]
+chosen = counted(abs)
+def choose():
+    global chosen, hook
+    chosen = hook = counted(len)
 """
 
 
-def test_what_a_decorator_of_the_user_s_module_has_made_counts_there(
+def test_what_the_user_s_module_makes_of_a_function_counts_in_the_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What a call has made since is a copy: the other side's module has another one, or none."""
     (tmp_path / "counting_module.py").write_text(OWN_MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     module: Any = importlib.import_module("counting_module")
+    module.choose()
+    of_text = {"step": module.step, "negated": module.negated}
+    of_calls = {"hook": module.hook, "other": module.unnamed[0]}
     store = InlineStore()
-    packed = pack({"step": module.step, "other": module.unnamed[0]}, new_namespace(), store)
+    packed = pack({**of_text, **of_calls}, new_namespace(), store)
     assert "counting_module" in packed.modules
+    module.hook = module.chosen = None
     values = unpack(packed, new_namespace(), store).values
-    assert values["step"] is module.step
-    assert values["other"](-1) == 1
+    assert {name: values[name] for name in of_text} == of_text
+    assert (values["hook"]("abc"), values["other"](-1)) == (3, 1)
+    assert module.calls == 0
 
 
 def test_globals_are_the_namespace_on_both_sides() -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import sys
-import types
-import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
 from modal_gpu_magic.wire.pickles.types.compiled import is_compiled, reduce_compiled
+from modal_gpu_magic.wire.pickles.types.module_functions import function_at, place_of
 from modal_gpu_magic.wire.process.originals import reduce_original
-from modal_gpu_magic.wire.values.kinds import is_a
 
 if TYPE_CHECKING:
+    import types
     from collections.abc import Callable
 
     from modal_gpu_magic.wire.pickles.protocol import Pickler
@@ -28,9 +25,6 @@ _ITS_OWN = frozenset({"register", "dispatch", "registry", "_clear_cache", "__wra
 _CACHE = "_method_cache"
 """Attribute of a generic method: bound methods by their instances."""
 
-_NOWHERE: Final[weakref.WeakKeyDictionary[Any, int]] = weakref.WeakKeyDictionary()
-"""Functions that no module of their package has, with the number of modules that were loaded then."""
-
 _STATE = 2
 """Where the state is in what cloudpickle makes of a function: attributes, and slots."""
 
@@ -38,8 +32,7 @@ _STATE = 2
 def reduce_function(pickler: Pickler, function: types.FunctionType) -> Any:
     """Return the reduction of a generic or compiled function of the notebook, or of one that a cell has replaced.
 
-    Also of a function that a module has under another name than its own, such as what a decorator has made of it: a
-    copy would have variables of its own. NotImplemented for all others.
+    Also of a function that a module has under another name than its own. NotImplemented for all others.
     """
     if is_compiled(function):
         return reduce_compiled(function)
@@ -53,38 +46,6 @@ def reduce_function(pickler: Pickler, function: types.FunctionType) -> Any:
         pickler.modules.add(place[0])
         return function_at, place
     return _reduce_generic(function) if function.__code__ is _BY_TYPE else NotImplemented
-
-
-def place_of(function: types.FunctionType) -> tuple[str, str] | None:
-    """Return the module that has a function under another name than the function's own, and the name; None: no module.
-
-    It is the function's own module, or one of the same package that has the function under its last name.
-    """
-    module, name = function.__module__, function.__name__
-    if type(module) is not str or module == "__main__":
-        return None
-    own = _variables_of(module)
-    found = next((each for each, value in list(own.items()) if value is function), None)
-    if found is not None:
-        return module, found
-    if _NOWHERE.get(function) == len(sys.modules):
-        return None
-    package = module.partition(".")[0]
-    for other in [each for each in sys.modules if type(each) is str and each.partition(".")[0] == package]:
-        if _variables_of(other).get(name) is function:
-            return other, name
-    _NOWHERE[function] = len(sys.modules)
-    return None
-
-
-def _variables_of(module: str) -> dict[str, Any]:
-    found: Any = sys.modules.get(module)
-    return vars(found) if is_a(found, types.ModuleType) else {}
-
-
-def function_at(module: str, name: str) -> Any:
-    """Return what a module has under a name."""
-    return getattr(importlib.import_module(module), name)
 
 
 def _reduce_generic(function: Any) -> Any:
