@@ -102,10 +102,10 @@ class Guard:
             os._exit(UNABLE_STATUS)
 
     def _damage(self) -> int:
-        """Return the exit status for what is damaged; 0: nothing is."""
-        for thread in self._threads:
-            if not thread.is_alive():
-                return BROKEN_STATUS
+        """Return the exit status for what is damaged; 0: nothing is.
+
+        Descriptors first: a thread ends when its own are closed.
+        """
         for number, device, inode in self._descriptors:
             try:
                 facts = _fstat(number)
@@ -113,6 +113,9 @@ class Guard:
                 return CLOSED_STATUS
             if facts.st_dev != device or facts.st_ino != inode:
                 return CLOSED_STATUS
+        for thread in self._threads:
+            if not thread.is_alive():
+                return BROKEN_STATUS
         return 0
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from modal_gpu_magic.container.process.guard import UNABLE_STATUS, Guard, why_unable
+from modal_gpu_magic.container.process.guard import BROKEN_STATUS, CLOSED_STATUS, UNABLE_STATUS, Guard, why_unable
 from modal_gpu_magic.container.state.files import part
 from modal_gpu_magic.wire.values.own_code import words_of
 
@@ -41,6 +43,25 @@ def test_the_reason_is_told_before_the_end(monkeypatch: pytest.MonkeyPatch, rais
     (text, trace) = told[0]
     assert text == f"The container ends: what follows a cell failed with {type(raised).__name__}: {words_of(raised)}."
     assert "test_guard.py" in trace
+
+
+def test_a_thread_that_ends_because_its_descriptors_were_closed_is_not_what_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The thread of the SDK's event loop ends at once; whether the guard looks before or after is chance."""
+    reading, writing = os.pipe()
+    thread = threading.Thread(target=lambda: None)
+    thread.start()
+    thread.join()
+    watching = Guard((thread,))
+    monkeypatch.setattr("modal_gpu_magic.container.process.guard._exit", ended_with)
+    with pytest.raises(Ended) as alone:
+        watching.look()
+    os.close(reading)
+    os.close(writing)
+    with pytest.raises(Ended) as both:
+        watching.look()
+    assert (alone.value.args, both.value.args) == ((BROKEN_STATUS,), (CLOSED_STATUS,))
 
 
 def test_an_error_before_user_code_is_raised() -> None:
