@@ -45,6 +45,7 @@ from modal_gpu_magic.container.output.streams import flush_streams
 from modal_gpu_magic.container.process import essentials
 from modal_gpu_magic.container.process.interrupt import interruptible
 from modal_gpu_magic.container.process.loop import CellLoop
+from modal_gpu_magic.wire.messages.events import HEADER_COMMENT
 from modal_gpu_magic.wire.process.interpreter import OWN_FILTERS
 from modal_gpu_magic.wire.values.kinds import name_of
 from modal_gpu_magic.wire.values.own_code import words_of
@@ -67,9 +68,6 @@ TERMINAL = {
     "GIT_PAGER": "cat",
 }
 """Environment variables by which ipykernel describes a terminal to child processes."""
-
-HEADER = "# %%modal_gpu"
-"""Beginning of the comment that stands for a cell's header."""
 
 PACKAGE_PATTERN = r"modal_gpu_magic\."
 """Modules of this package: they are below a cell on the stack, in the place of ipykernel's modules."""
@@ -224,7 +222,7 @@ class ZMQInteractiveShell(InteractiveShell):
     def _whole_line(self, cell: str) -> str:
         """Expand a macro, or a call without parentheses, in a cell of one line: the header above makes it two."""
         header, _, body = cell.partition("\n")
-        if not header.startswith(HEADER) or len(body.splitlines()) != 1:
+        if not header.startswith(HEADER_COMMENT) or len(body.splitlines()) != 1:
             return cell
         prefilter: Any = self.prefilter_manager
         with self.builtin_trap:

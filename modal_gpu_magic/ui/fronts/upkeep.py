@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from modal_gpu_magic.alarms import Alarms
@@ -50,7 +51,7 @@ class _Upkeep:
         self._is_over = False
         """Whether it is known what became of the container."""
         wait = max(0.0, until - time.time()) + AFTER_IDLE_SECONDS
-        self._alarm = _ALARMS.set(wait, lambda: self._end(until))
+        self._alarm = _ALARMS.set(wait, partial(self._end, until))
         self._ends = [session.metrics.watch(self._look), READER.watch(self._draw)]
         if front.zone != READER.zone:  # the zone became known while the receipt was shown
             self._draw()
@@ -63,7 +64,7 @@ class _Upkeep:
         if standing.doing != "idle" and self._is_news():
             container = Container("ended" if standing.doing == "ended" else "reused", standing.since)
             _ALARMS.cancel(self._alarm)
-            _ALARMS.set(AFTER_USE_SECONDS, lambda: self._finish(container))
+            _ALARMS.set(AFTER_USE_SECONDS, partial(self._finish, container))
 
     def _end(self, until: float) -> None:
         """The container's idle time has passed, and no session has said what became of the container."""

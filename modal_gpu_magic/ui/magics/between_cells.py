@@ -6,10 +6,10 @@ the values come before the next cell.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.session.run.interrupts import callback
+from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 BEFORE, AFTER = "pre_run_cell", "post_run_cell"
 """IPython events before and after each cell."""
-_MODULE = "modal_gpu_magic.session.run.main_thread"
-"""Imported by the first session: until then no cell runs in the background."""
 
 
 class BetweenCells:
@@ -36,7 +34,7 @@ class BetweenCells:
     def before_cell(self, _info: object) -> None:
         """Run what waits, before a cell."""
         if self._depth == 0:
-            self._run()
+            MAIN_THREAD.run_pending()
             self._show()
             self._answer()
         self._depth += 1
@@ -48,8 +46,7 @@ class BetweenCells:
         if self._depth == 0 and self._beside is not None:
             self._beside.__exit__(None, None, None)
             self._beside = None
-        module: Any = sys.modules.get(_MODULE)
-        if module is not None and module.MAIN_THREAD.waits:
+        if MAIN_THREAD.waits:
             self.arrange()
 
     def arrange(self) -> None:
@@ -59,28 +56,19 @@ class BetweenCells:
 
     def _when_idle(self) -> None:
         if self._depth == 0:
-            self._run()
+            MAIN_THREAD.run_pending()
 
     def _answer(self) -> None:
-        module: Any = sys.modules.get(_MODULE)
-        if module is not None and module.MAIN_THREAD.runs and self._beside is None:
+        if MAIN_THREAD.runs and self._beside is None:
             from modal_gpu_magic.ui.widgets.shell_channel import answering
 
             self._beside = answering(self._shell)
             self._beside.__enter__()
 
     @staticmethod
-    def _run() -> None:
-        module: Any = sys.modules.get(_MODULE)
-        if module is not None:
-            module.MAIN_THREAD.run_pending()
-
-    @staticmethod
     def _show() -> None:
-        module: Any = sys.modules.get(_MODULE)
-        waiting = module.MAIN_THREAD.before_cell if module is not None else []
-        while waiting:
-            waiting.pop()()
+        while MAIN_THREAD.before_cell:
+            MAIN_THREAD.before_cell.pop()()
 
 
 def install(shell: InteractiveShell) -> None:
@@ -88,8 +76,6 @@ def install(shell: InteractiveShell) -> None:
     between = BetweenCells(shell)
     shell.events.register(BEFORE, between.before_cell)
     shell.events.register(AFTER, between.after_cell)
-    from modal_gpu_magic.session.run.main_thread import MAIN_THREAD
-
     MAIN_THREAD.on_call = between.arrange
 
 

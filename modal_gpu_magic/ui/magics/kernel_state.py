@@ -506,8 +506,10 @@ def _with_header(text: str, body: str) -> str:
     The comment is indented as the body, whose common indent IPython removes. The comment is seen in tracebacks: values
     of `--env` in it are stars.
     """
+    from modal_gpu_magic.wire.messages.events import HEADER_COMMENT
+
     if body.lstrip().startswith("%%"):
         return body
     lines = zip(body.splitlines(), dedent(body).splitlines(), strict=False)
     indent = next((line.removesuffix(dedented) for line, dedented in lines if line.strip()), "")
-    return f"{indent}# %%{NAME} {masked(text)}\n{body}"
+    return f"{indent}{HEADER_COMMENT} {masked(text)}\n{body}"

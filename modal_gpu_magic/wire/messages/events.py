@@ -67,6 +67,9 @@ EventKind = Literal[
 RunPhase = Literal["waiting", "starting", "restoring", "installing", "starting ranks", "running", "saving"]
 """What a container does for a run. The container itself reports the phases from `restoring` on."""
 
+HEADER_COMMENT = "# %%modal_gpu"
+"""Beginning of the comment above a cell's source, in the place of the cell's header: line numbers stay."""
+
 RESULT = "<result>"
 """Key of the value of the last expression among the transferred values; no variable has this name."""
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import copy
 import copyreg
 import functools
-import importlib
-import operator
 import pickle
 import types
 from typing import TYPE_CHECKING, Any
@@ -27,6 +25,7 @@ from modal_gpu_magic.wire.pickles.types import cloudpickle_names
 from modal_gpu_magic.wire.pickles.types.array_kinds import is_array, is_array_kind, is_plain_array
 from modal_gpu_magic.wire.pickles.types.closures import Content, reduce_cell, reduce_closure, reduce_content
 from modal_gpu_magic.wire.pickles.types.graphs import has_remote_graph
+from modal_gpu_magic.wire.pickles.types.module_functions import named_global
 from modal_gpu_magic.wire.pickles.types.notebook_functions import reduce_notebook_function
 from modal_gpu_magic.wire.pickles.types.shared_memory import reduce_part
 from modal_gpu_magic.wire.pickles.types.tensors import Device, is_by_storage, is_sliver
@@ -62,11 +61,6 @@ def new_object(kind: type, *arguments: Any) -> Any:
 def new_object_ex(kind: type, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """Return an object without its state, of a type whose `__new__` takes keywords."""
     return kind.__new__(kind, *arguments, **keywords)
-
-
-def named_global(module: str, name: str) -> Any:
-    """Return a module's global by its dotted name."""
-    return operator.attrgetter(name)(importlib.import_module(module))
 
 
 _PLAIN: dict[Any, Any] = {

@@ -149,23 +149,21 @@ def _write_alias(name: str, value: Any) -> None:
 
 def functions_for(source: str) -> list[Any]:
     """Return what of the notebook a cell may call through the shell: magics it names, printers, transformers."""
-    magics = _MAGICS()
-    called = set(_MAGIC.findall(source)) if magics else ()
-    functions = [each for key, each in magics.items() if is_the_notebooks(each) and key.split(" ", 1)[1] in called]
-    return [*functions, *PRINTERS().values(), *_transformers()]
+    return [*filter(is_the_notebooks, _called(source)), *PRINTERS().values(), *_transformers()]
 
 
 def names_for(source: str, namespace: dict[str, Any]) -> set[str]:
     """Return the names that a cell uses through the shell: classes of magics that it names, and macros."""
-    magics = _MAGICS()
-    called = set(_MAGIC.findall(source)) if magics else ()
-    classes = {each[1] for key, each in magics.items() if _is_method(each) and key.split(" ", 1)[1] in called}
+    classes = {each[1] for each in _called(source) if type(each) is tuple and each[0] == _METHOD}
     macros = {name for name in _WORD_ALONE.findall(source) if type(namespace.get(name)).__name__ == "Macro"}
     return (classes | macros) & namespace.keys()
 
 
-def _is_method(described: Any) -> bool:
-    return type(described) is tuple and described[0] == _METHOD
+def _called(source: str) -> list[Any]:
+    """Return the magics that cross and that a cell names, as they are described."""
+    magics = _MAGICS()
+    named = set(_MAGIC.findall(source)) if magics else set()
+    return [each for key, each in magics.items() if key.split(" ", 1)[1] in named]
 
 
 # Extensions.

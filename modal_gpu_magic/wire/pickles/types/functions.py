@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.pickles.types import cloudpickle_names
 from modal_gpu_magic.wire.pickles.types.compiled import is_compiled, reduce_compiled
-from modal_gpu_magic.wire.pickles.types.module_functions import function_at, place_of
+from modal_gpu_magic.wire.pickles.types.module_functions import named_global, place_of
 from modal_gpu_magic.wire.process.originals import reduce_original
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def reduce_function(pickler: Pickler, function: types.FunctionType) -> Any:
     place = place_of(function)
     if place is not None:
         pickler.modules.add(place[0])
-        return function_at, place
+        return named_global, place
     return _reduce_generic(function) if function.__code__ is _BY_TYPE else NotImplemented
 
 

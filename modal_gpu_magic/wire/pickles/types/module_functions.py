@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import operator
 import os
 import sys
 import types
@@ -46,9 +47,9 @@ def place_of(function: types.FunctionType) -> tuple[str, str] | None:
     return None
 
 
-def function_at(module: str, name: str) -> Any:
-    """Return what a module has under a name."""
-    return getattr(importlib.import_module(module), name)
+def named_global(module: str, name: str) -> Any:
+    """Return a module's global by its dotted name."""
+    return operator.attrgetter(name)(importlib.import_module(module))
 
 
 def _variables_of(module: str) -> dict[str, Any]:
