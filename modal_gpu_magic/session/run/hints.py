@@ -191,8 +191,8 @@ def _folder_hint(path: str, project: Project) -> str | None:
     if not exists or folder.is_absolute() or not folder.name or project.place(str(folder)) is None:
         return None
     return (
-        f"The folder {folder} exists on the kernel's machine, and not in the container: make it in the cell, "
-        f"os.makedirs({str(folder)!r}, exist_ok=True)."
+        f"The folder {folder} exists on the kernel's machine, and not in the container: make the folder in the cell, "
+        f"`os.makedirs({str(folder)!r}, exist_ok=True)`."
     )
 
 
