@@ -47,6 +47,7 @@ from modal_gpu_magic.errors import TransferError
 from modal_gpu_magic.wire.buffers.stores import SharedStore, Store
 from modal_gpu_magic.wire.inspection.size import size_text
 from modal_gpu_magic.wire.messages.events import Answer, Asked, Need, RemoteFile, Request, RunTrace, Transfer
+from modal_gpu_magic.wire.messages.place_names import place_in
 from modal_gpu_magic.wire.messages.seal import sealed
 from modal_gpu_magic.wire.messages.segments import code_line, life_name, run_directory
 from modal_gpu_magic.wire.pickles.loading import UnknownObjectsError
@@ -347,7 +348,7 @@ class Worker:
                 before = self.namespace_sync.before(request, store)
         except UnknownObjectsError:
             return self._answer(Need(self.generation, "objects"))
-        lacking = {name: why for name, why in failed.items() if name not in request.maybe}
+        lacking = {name: why for name, why in failed.items() if name not in request.maybe and place_in(name) is None}
         if lacking:
             return self._refused(lacking)
         self._say_begun(request, store)

@@ -39,8 +39,12 @@ class Runner:
     def start(self) -> None:
         """Make the shell before the first cell."""
         from modal_gpu_magic.container.worker import Worker
+        from modal_gpu_magic.wire.inspection.own_modules import own_modules
+        from modal_gpu_magic.wire.process.import_hook import OwnImports
 
         self.worker = Worker(self.session)
+        own_modules().follow(self.worker.namespace_sync.namespace)
+        OwnImports(own_modules).install()
 
     @modal.method()
     def run(self, sent: Request | Parcel, events: modal.Queue) -> Answer:

@@ -104,7 +104,7 @@ class BackgroundCells(Dispatcher):
         if was_pressed(presses):
             raise stopped("stopped before the cell was sent; the cell did not run")
         self._book_as(request.run, cell.limit)
-        bindings, changes = bindings_of(self.namespace), changed_by(facts, outgoing)
+        bindings, changes = bindings_of(self.values.variables), changed_by(facts, outgoing)
         run = self.open_run = OpenRun(request.run, outgoing, packed, cell.count, bindings, changes)
         return Submitted(cell, facts, opening, request, run)
 

@@ -28,6 +28,7 @@ from modal_gpu_magic.session.run.settling import OpenRun
 from modal_gpu_magic.session.run.upload import LARGE_BYTES, Sending
 from modal_gpu_magic.session.run.watch import Watch
 from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.inspection.own_modules import own_modules
 from modal_gpu_magic.wire.messages.events import Asked, Need, Request
 from modal_gpu_magic.wire.transfer import Packed, prepare
 from modal_gpu_magic.wire.values.referenced_globals import every_name
@@ -207,6 +208,9 @@ class Dispatcher(AppHolder):
         run, self._next_run = self._next_run or new_run(), ""
         names, augmented = facts.names, facts.augmented
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
+        modules = self.modules.outgoing((*names.imports, *transfer.modules), cell.transfer_options.exclude)
+        if modules is not None and self.modules.has(modules.contents):
+            self.process.forget_modules()  # those that the container runs again begin as their files say
         return Request(
             run=run,
             version=__version__,
@@ -221,6 +225,8 @@ class Dispatcher(AppHolder):
             forgot=outgoing.forgot,
             fetched=tuple(self.values.table.received),
             named=self.values.kernel_only_tokens(packed),
+            places=outgoing.places,
+            own_modules=tuple(own_modules().loaded),
             reads=tuple(names.reads | every_name(self.namespace) if names.any_name else names.reads),
             maybe=tuple(names.maybe | (every_name(self.namespace) - names.reads if names.any_name else set())),
             binds=tuple(names.binds - augmented),
@@ -233,7 +239,7 @@ class Dispatcher(AppHolder):
             installs=extra,
             python=KERNEL_PYTHON,
             versions=self.versions.outgoing(transfer.modules, app.machine),
-            modules=self.modules.outgoing((*names.imports, *transfer.modules), cell.transfer_options.exclude),
+            modules=modules,
             files=self.files.outgoing(cell.files),
             # Without the cache Volume: cells share no results through it, Modal commits it in the background, and
             # Modal refuses to reload it while a model's file is open.

@@ -26,7 +26,7 @@ from modal_gpu_magic.session.values.sync import ENDED, Values
 from modal_gpu_magic.session.values.versions import Versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from modal_gpu_magic.sdk.choice import Kind
     from modal_gpu_magic.sdk.registry import Entry
@@ -53,6 +53,7 @@ class SharedState:
         self.values = Values(name, self.namespace, hidden or {})
         self.files = Files()
         self.modules = LocalModules(place=self.files.place, shares_packages=backend == "local")
+        self.values.modules.needed = self._needed_modules
         self.versions = Versions()
         self.process = ProcessState()
         self.metrics = Metrics()
@@ -96,6 +97,11 @@ class SharedState:
         self._fetches = 0
         """Number of fetches under way: other threads may fetch values."""
 
+    def _needed_modules(self, names: Iterable[str], exclude: Iterable[str]) -> tuple[frozenset[str], bool]:
+        """Return the user's modules that a cell needs, and whether the container runs some of them again."""
+        found = self.modules.find(names, exclude)
+        return found.modules, self.modules.runs_again(found)
+
     def container_ended(self) -> None:
         """Note the end of the container: the next one goes on with its saved state, if there is one."""
         if not self.machine.saves or self.generation is None:
@@ -111,6 +117,7 @@ class SharedState:
         self.modules.resend()
         self.versions.forget()
         self.process.forget()
+        self.values.modules.resend()
 
     def forget(self, why: str = ENDED) -> tuple[str, ...]:
         """Discard the state of the container, so that values are sent again; return the names of lost values.

@@ -10,6 +10,7 @@ import io
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -242,6 +243,7 @@ def unpack(
     bind: bool = False,
     restore_devices: bool = False,
     only: AbstractSet[int] | None = None,
+    homes: Callable[[int, type], Any] | None = None,
 ) -> Unpacked:
     """Load the values of a transfer.
 
@@ -256,6 +258,7 @@ def unpack(
         restore_devices: move tensors to the GPU that they were on, if this machine has that GPU; False: keep them on
             the CPU.
         only: tokens of the objects to write into; this side has current content of its other objects. None: all.
+        homes: returns this side's object for a token and a type that the table does not have, or None.
 
     Raises:
         DamagedError: the transfer was damaged.
@@ -265,7 +268,8 @@ def unpack(
     check(transfer, store)
     if not transfer.segments:
         return Unpacked()
-    arrival = _Arrival(transfer, namespace, store, hasher, table, bind=bind, restore_devices=restore_devices, only=only)
+    known = partial(Known, table, only, homes)
+    arrival = _Arrival(transfer, namespace, store, hasher, table, known, bind=bind, restore_devices=restore_devices)
     return _unpacked(transfer, namespace, arrival)
 
 
@@ -282,7 +286,7 @@ def _unpacked(transfer: Transfer, namespace: dict[str, Any], arrival: _Arrival) 
 
 
 class _Arrival:
-    """State of one `unpack`; the arguments are those of `unpack`."""
+    """State of one `unpack`; the arguments are those of `unpack`. `known`: makes the objects that this side has."""
 
     def __init__(
         self,
@@ -291,18 +295,18 @@ class _Arrival:
         store: Store,
         hasher: Hasher | None,
         table: IdentityTable | None,
+        known: Callable[[], Known],
         *,
         bind: bool,
         restore_devices: bool,
-        only: AbstractSet[int] | None,
     ) -> None:
-        self._only = only
+        self._known = known
         self._transfer, self._namespace, self._store = transfer, namespace, store
         self._hasher, self._table, self._bind, self._restore_devices = hasher, table, bind, restore_devices
 
     def whole(self) -> Unpacked | None:
         """Load all values with the fast loader. None: a value cannot be loaded."""
-        known = Known(self._table, self._only)
+        known = self._known()
         loader = self._open(Loader, known)
         values: dict[str, Any] = {}
         try:
@@ -318,7 +322,7 @@ class _Arrival:
 
     def salvaged(self) -> Unpacked:
         """Load the values that can be loaded, and collect the reasons for the others."""
-        known = Known(self._table, self._only)
+        known = self._known()
         loader = self._open(TolerantUnpickler, known)
         values: dict[str, Any] = {}
         failed: dict[str, str] = {}

@@ -103,18 +103,6 @@ def test_a_credential_in_a_module_is_not_sent(kernel: Kernel) -> None:
     assert "not sent" not in kernel.remote("keys.api_key", "T4").said
 
 
-def test_another_object_of_a_module_is_named(kernel: Kernel) -> None:
-    kernel.run("from pathlib import Path\nPath('boxes.py').write_text('class Box: lr = 1\\nbox = Box()\\nlr = 1')")
-    kernel.run("import boxes\nfrom boxes import box\nbox.lr = 2")
-    first = kernel.remote("import boxes\nboxes.box.lr", "T4")
-    assert first.value() == "1"
-    words = (
-        "`boxes.box`, which a cell has set, is no plain data and is not sent: in the container, the module has its own."
-    )
-    assert words in " ".join(first.said.split())
-    assert "no plain data" not in kernel.remote("boxes.box.lr", "T4").said
-
-
 def test_what_replaces_a_module_hurts_no_cell(kernel: Kernel) -> None:
     kernel.run("from pathlib import Path\nPath('gone.py').write_text('lr = 1')\nimport gone, sys\ngone.lr = 2")
     kernel.run("sys.modules['gone'] = 5")

@@ -30,6 +30,7 @@ from modal_gpu_magic.container.ranks.protocol import ONE_A_NODE, Done, Order
 from modal_gpu_magic.errors import MachineError, RankLost
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.buffers.stores import SharedStore
+from modal_gpu_magic.wire.inspection.own_modules import own_modules
 from modal_gpu_magic.wire.inspection.size import nbytes_of
 from modal_gpu_magic.wire.messages.events import (
     RESULT,
@@ -40,6 +41,7 @@ from modal_gpu_magic.wire.messages.events import (
     Request,
     StayedValue,
 )
+from modal_gpu_magic.wire.messages.place_names import place_in
 from modal_gpu_magic.wire.pickles.fingerprints import fingerprint, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
 from modal_gpu_magic.wire.transfer import prepare, unpack
@@ -190,7 +192,9 @@ def _order(
             sender.emit("note", text=f"`{name}` is not in the ranks: {why_not(value, namespace)}.")
         else:
             values[name] = value
-    packed = prepare(values, namespace, SharedStore(directory), hasher, table=table)
+    of_modules = own_modules().sendable(own_modules().changed())
+    places = own_modules().claims(of_modules.values(), table)
+    packed = prepare(values | of_modules, namespace, SharedStore(directory), hasher, table=table)
     packed.arrived(table)
     transfer = packed.transfer
     source: str = shell.transform_cell(request.source)
@@ -199,6 +203,8 @@ def _order(
     ranked = replace(
         request,
         values=transfer,
+        places=places,
+        own_modules=tuple(own_modules().loaded.union(request.own_modules)),
         drops=(),
         forgot=(),
         store=str(directory),
@@ -310,7 +316,9 @@ def _take_variables(
     if leaving is None:
         return (), ()
     table.forget(leaving.forgot)
-    arrived = unpack(leaving.values, namespace, store, table=table, restore_devices=True)
+    homes = own_modules().finder(leaving.places, table)
+    arrived = unpack(leaving.values, namespace, store, table=table, restore_devices=True, homes=homes)
+    own_modules().take(arrived.values)
     result = (arrived.values.pop(RESULT),) if RESULT in arrived.values else ()
     namespace.update(arrived.values)
     for name, statement in leaving.imported.items():
@@ -319,7 +327,8 @@ def _take_variables(
     lost = [
         replace(stay, why=f"it ended with rank 0: {stay.why}{_hint(stay, place)}", gone=True) for stay in leaving.stays
     ]
-    for name, why in arrived.failed.items():
+    failed = {name: why for name, why in arrived.failed.items() if place_in(name) is None}
+    for name, why in failed.items():
         kind, look = leaving.looks.get(name, ("object", ""))
         lost.append(StayedValue(name, kind, look, f"it ended with rank 0: {why}", gone=True))
     for name in (*leaving.gone, *(stay.name for stay in lost)):

@@ -55,6 +55,7 @@ class OutgoingValues:
         stale: tokens of objects whose new content stays, so that the notebook has older content.
         forgot: tokens of objects that no longer exist.
         shares: by name of a value that only the container has, what the value shares, where that has changed.
+        places: by token of an object, the name of the place that the user's modules have the object at.
     """
 
     values: Transfer
@@ -67,6 +68,7 @@ class OutgoingValues:
     stale: tuple[int, ...] = ()
     forgot: tuple[int, ...] = ()
     shares: dict[str, Shared] = field(default_factory=dict)
+    places: dict[int, str] = field(default_factory=dict)
 
     def without(self, lost: tuple[StayedValue, ...]) -> OutgoingValues:
         """Add values that ended with their rank: the notebook reports each and keeps no older value of the name."""
@@ -88,6 +90,7 @@ class OutgoingValues:
             redescribed=self.redescribed,
             stale=self.stale,
             shares=self.shares,
+            places=self.places,
             forgot=self.forgot,
             gone=self.gone,
             imported=self.imported,

@@ -14,6 +14,7 @@ from modal_gpu_magic.container.state.comparison import Comparison
 from modal_gpu_magic.container.state.descriptions import Descriptions
 from modal_gpu_magic.container.state.handed import Handed
 from modal_gpu_magic.container.state.held_values import HeldValues
+from modal_gpu_magic.container.state.module_values import ModuleValues
 from modal_gpu_magic.container.state.selection import IN_CONTAINER, UNCHECKED, Chosen, Selection, in_room
 from modal_gpu_magic.container.state.shared_objects import SharedObjects
 from modal_gpu_magic.container.state.unloaded_names import UnloadedNames
@@ -21,8 +22,10 @@ from modal_gpu_magic.container.state.user_names import UserNames, is_history
 from modal_gpu_magic.errors import LostValueError, NoRoomError, TransferError
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
-from modal_gpu_magic.wire.inspection.marks import Group, Marks
+from modal_gpu_magic.wire.inspection.marks import Group, Marks, objects_in
+from modal_gpu_magic.wire.inspection.own_modules import own_modules
 from modal_gpu_magic.wire.messages.events import LAST_RESULTS, OUTPUTS, RESULT, Request, Transfer, is_numbered, token_in
+from modal_gpu_magic.wire.messages.place_names import place_in
 from modal_gpu_magic.wire.pickles.fingerprints import look
 from modal_gpu_magic.wire.pickles.identity import IdentityTable, base_of
 from modal_gpu_magic.wire.transfer import Packed, prepare, unpack
@@ -64,6 +67,7 @@ class NamespaceSync:
         shared_objects: the objects in values that only the container has, and the stale objects.
         unloaded: names of the container before whose values this container does not have.
         held: values that the notebook refers to by more than their names.
+        modules: the variables of the user's modules.
         last_result: the name of the last run's result; empty: it had none.
         root: the working directory at the start of the session; a cell may change directory.
         watch: finds the files that a cell wrote below `root`.
@@ -78,6 +82,7 @@ class NamespaceSync:
         self.shared_objects = SharedObjects(self.user_names, self.marks)
         self.unloaded = UnloadedNames()
         self.held = HeldValues(namespace)
+        self.modules = ModuleValues()
         self._comparison = Comparison(self.user_names, self.marks, self.shared_objects)
         self._selection = Selection(self.user_names, self.marks)
         self._descriptions = Descriptions()
@@ -116,14 +121,16 @@ class NamespaceSync:
                 table=self.table,
                 bind=True,
                 restore_devices=restore_devices,
+                homes=own_modules().finder(request.places, self.table),
             )
+        of_modules = self.modules.take(arrived.values)
         del dropped
         lacking = self._bind_held(request.aliases)
         outputs = self.namespace.get(OUTPUTS[0])
         outputs = outputs if is_a(outputs, dict) else {}
         outputs.update({int(name[1:]): value for name, value in arrived.values.items() if is_numbered(name)})
         values = {name: value for name, value in arrived.values.items() if name not in LAST_RESULTS}
-        self._agree(self.marks.look(values, hasher))
+        self._agree(self.marks.look(values | of_modules, hasher))
         self._lose(arrived.failed)
         self.user_names.bind_definitions(arrived.made, request.reads)
         return {**arrived.failed, **lacking}
@@ -149,6 +156,7 @@ class NamespaceSync:
         self.last_result = f"_{request.execution_count}" if result else ""
         offer, packed, chosen, staying = self._pack_settled(request, before, result, seconds, store, hasher)
         bound = offer.bound
+        places = own_modules().claims(objects_in(chosen.groups), self.table)
         self._note_returned(packed, chosen, offer.imported, hasher)
         known, now = self.user_names.known, self.namespace.copy()
         own = {name: now[name] for name in before.own if name in now and name not in known}
@@ -175,6 +183,7 @@ class NamespaceSync:
             stale=stale,
             forgot=self.table.take_forgotten(),
             shares=shares,
+            places=places,
         )
 
     def _pack_settled(
@@ -197,6 +206,7 @@ class NamespaceSync:
             bound = self._comparison.bound(request, before)
             self.unloaded.bound(bound)
             offer = self._comparison.offer(request, before, bound, result, seconds, hasher)
+            offer.values.update(self.modules.changed(request, hasher))
             return offer, *in_room(request, partial(self._pack, offer, unsettled, store, hasher))
 
         while True:
@@ -218,9 +228,11 @@ class NamespaceSync:
     ) -> tuple[Packed, Chosen, dict[str, Any]]:
         """Pack what fits into the size limit of a request; also return the values that stay, by name."""
         chosen = self._selection.choose(offer.values, request, hasher, no_room)
+        own_modules().claims(objects_in(chosen.groups), self.table)
         chosen.stays.update(dict.fromkeys(offer.unchecked, UNCHECKED))
         chosen.leave_out(unsettled, UNSETTLED)
         self._lose(chosen.stays)
+        self.modules.without_places(chosen.stays)
         staying = {name: offer.values[name] if name in offer.values else self.namespace[name] for name in chosen.stays}
         self._selection.add_small_members(chosen, staying.values(), offer.nameless, request, hasher)
         chosen.leave_out(unsettled, UNSETTLED)  # members
@@ -229,6 +241,7 @@ class NamespaceSync:
     def _note_returned(self, packed: Packed, chosen: Chosen, imported: Iterable[str], hasher: Hasher) -> None:
         """Record that the notebook has the packed values, and the modules that it imports itself."""
         packed.arrived(self.table)
+        self.modules.returned(chosen.values)
         self.shared_objects.settle_stale(packed.tokens)
         self._agree(chosen.groups)
         self._agree(self.marks.look({name: self.namespace[name] for name in imported}, hasher))
@@ -262,7 +275,7 @@ class NamespaceSync:
         names = [
             name for name in returned if name in self.namespace and token_in(name) is None and name not in imported
         ]
-        candidates = {name: self.namespace[name] for name in names}
+        candidates = {**{name: self.namespace[name] for name in names}, **self.modules.for_newcomer()}
         if result:
             candidates[RESULT] = result[0]
 
@@ -272,6 +285,7 @@ class NamespaceSync:
 
         packed, chosen = (Packed(Transfer()), Chosen()) if request is None else in_room(request, pack)
         self._note_returned(packed, chosen, imported, hasher)
+        self.modules.without_places(chosen.stays)
         staying = {name: self.namespace[name] for name in others if name not in chosen.values and name not in imported}
         if RESULT in chosen.stays:
             staying[RESULT] = result[0]
@@ -319,6 +333,7 @@ class NamespaceSync:
     def forget(self) -> None:
         """Forget all shared objects: the notebook starts a new session."""
         self.user_names.known.clear()
+        self.modules.forget()
         self.marks.clear()
         self.table.clear()
         self.shared_objects.clear()
@@ -361,6 +376,7 @@ class NamespaceSync:
         """Bind the names of a group; `definitions`: names that are bound only so that pickle finds their values."""
         variables = {name: value for name, value in loaded.values.items() if not name.startswith("<")}
         self.namespace.update(variables)
+        self.modules.take(dict(loaded.values))
         for name in variables.keys() & set(definitions):
             self.user_names.bind_definition(name, variables[name])
         for name, why in loaded.failed.items():
@@ -382,7 +398,8 @@ class NamespaceSync:
         """Record that the notebook has the current values of these groups."""
         for group in groups:
             self.marks.transferred(group)
-            self.user_names.known.update(name for name in group.names if name != RESULT and group.print is not None)
+            names = () if group.print is None else group.names
+            self.user_names.known.update(name for name in names if name != RESULT and place_in(name) is None)
 
     def _lose(self, names: Iterable[str]) -> None:
         """Record that the notebook has other values under these names, or none."""

@@ -420,7 +420,7 @@ class Saver:
 
 
 def _values(sync: NamespaceSync) -> dict[str, Any]:
-    """Return what is saved: the user's names, results by their numbers, and what the notebook may fetch."""
+    """Return what is saved: the user's names and modules, results by their numbers, and what the notebook may fetch."""
     namespace = sync.namespace
     results = [name for name in list(namespace) if name in LAST_RESULTS or is_numbered(name)]
     names = [*sync.user_names.bound, *results, *sync.user_names.definitions]
@@ -428,6 +428,7 @@ def _values(sync: NamespaceSync) -> dict[str, Any]:
     kept = {name: value for name, value in found.items() if not (name in results and _is_nothing(value))}
     return (
         kept
+        | sync.modules.saved()
         | sync.held.values()
         | {token_name(token): value for token, value in sync.shared_objects.stale_objects().items()}
     )

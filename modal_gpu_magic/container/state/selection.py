@@ -11,6 +11,7 @@ from modal_gpu_magic.wire.inspection.graph import Graph
 from modal_gpu_magic.wire.inspection.marks import Group
 from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
 from modal_gpu_magic.wire.messages.events import token_in, token_name
+from modal_gpu_magic.wire.messages.place_names import place_in
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.pickling import OUT_OF_BAND_BYTES
 from modal_gpu_magic.wire.values.kinds import is_a
@@ -49,7 +50,7 @@ class Chosen:
         for name in self.values.keys() & set(names):
             del self.values[name]
             self.groups = [group for group in self.groups if name not in group.names]
-            if token_in(name) is None:
+            if token_in(name) is None and place_in(name) is None:
                 self.stays[name] = why
 
     def room(self, fetch_bytes: int) -> int:
@@ -136,7 +137,7 @@ def _fitting(candidates: Mapping[str, Any], request: Request, no_room: str) -> C
     sizes = {name: 0 if is_a(value, ModuleType) else nbytes_of(value) for name, value in candidates.items()}
     for name in sorted(candidates, key=lambda n: (n not in request.fetch_names, sizes[n])):
         value, size = candidates[name], sizes[name]  # a module is sent by name only
-        asked = name in request.fetch_names
+        asked = name in request.fetch_names or (place_in(name) is not None and not no_room)
         if size > left and not asked:
             limit = size_text(request.fetch_bytes).replace(" ", "")
             chosen.stays[name] = no_room or f"{size_text(size)}, over --fetch {limit}"

@@ -106,6 +106,15 @@ class LocalModules:
         contents = {path: self._known[found.files[path]].content for path in changed}
         return Modules(tuple(sorted(digests)), contents, found.entries)
 
+    def runs_again(self, found: Found) -> bool:
+        """Whether the container has former files of some modules, and runs these modules again."""
+        sent = ((self._sent.get(remote), self._known[local].digest) for remote, local in found.files.items())
+        return any(before not in (None, now) for before, now in sent)
+
+    def has(self, paths: Iterable[str]) -> bool:
+        """Whether the container has a file of one of some paths."""
+        return not self._sent.keys().isdisjoint(paths)
+
     def arrived(self) -> None:
         """Record that the container has the files of the last `outgoing`."""
         self._modules, self._sent = self._next

@@ -21,6 +21,7 @@ from modal_gpu_magic.session.values.deferred_imports import is_of
 from modal_gpu_magic.session.values.sync import CellResult
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.inspection.own_modules import own_modules
 from modal_gpu_magic.wire.messages.events import RESULT, Answer, Request, RunTrace, is_result
 from modal_gpu_magic.wire.pickles.fingerprints import look
 from modal_gpu_magic.wire.saved.reading import SavedState
@@ -164,6 +165,7 @@ def _saved(session: Sender, app: DeployedApp, say: Callable[[str], None]) -> Cel
         return CellResult()
     session.restores_any = True
     values, staying, older = found
+    session.values.modules.take(values)
     result, has_result = values.pop(RESULT, None), RESULT in values
     before = {name: session.namespace[name] for name in {*values, *staying} & session.namespace.keys()}
     session.namespace.update(values)
@@ -184,7 +186,9 @@ def saved_values(
 ) -> tuple[dict[str, Any], tuple[str, ...], str] | None:
     """Return the values that the session's Volume has, the names that are left there, and when they were saved.
 
-    The last result is under `RESULT`. The time is empty if the values have all that the last run changed.
+    The last result is under `RESULT`. Variables of the user's modules are among them, by the name of their place, if
+    names of the notebook share their objects, or the kernel has imported the module. The time is empty if the values
+    have all that the last run changed.
 
     Returns:
         None: no values were saved.
@@ -197,13 +201,14 @@ def saved_values(
     older = time.strftime("%H:%M:%S", time.localtime(state.saved_at)) if is_older else ""
     if state.nbytes > MOST_BYTES:
         return {}, state.names, older
-    loaded = state.load((*state.names, *filter(None, (state.result,))), namespace)
+    places = state.places_with(own_modules().loaded)
+    loaded = state.load((*state.names, *places, *filter(None, (state.result,))), namespace)
     values = dict(loaded.values)
     if state.result in values and state.result not in state.names:
         values[RESULT] = values.pop(state.result)
     elif state.result:
         values[RESULT] = values[state.result]
-    return values, tuple(loaded.failed), older
+    return values, tuple(name for name in loaded.failed if name not in places), older
 
 
 def saved_names(files: VolumeFiles, session: str) -> tuple[str, ...]:

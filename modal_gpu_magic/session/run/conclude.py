@@ -45,6 +45,7 @@ from modal_gpu_magic.session.values.sync import Outgoing
 from modal_gpu_magic.session.values.versions import Versions
 from modal_gpu_magic.wire.buffers.stores import InlineStore
 from modal_gpu_magic.wire.messages.events import Event, Failure, Need
+from modal_gpu_magic.wire.messages.place_names import shown_place
 from modal_gpu_magic.wire.transfer import Packed, unpack
 from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
@@ -146,7 +147,7 @@ def conclude(run: FinishedRun, cell: Cell, result: CellResult, front: Front) -> 
         front.say(line)
     failed = answer.failed if answer and not isinstance(error, TransferError) else {}
     for name, why in failed.items():
-        front.say(f"`{name}` could not be loaded in the container: {why}.")
+        front.say(f"`{shown_place(name)}` could not be loaded in the container: {why}.")
     sized = sizing(run.machine, run.metrics, run.app.backend.kind, answer)
     if error is not None:
         asked = run.machine.gpus[0] if run.machine.gpus else None

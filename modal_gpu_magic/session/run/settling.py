@@ -20,7 +20,9 @@ from modal_gpu_magic.session.run.interrupts import stopped, whole
 from modal_gpu_magic.session.values.conflicts import Conflicts
 from modal_gpu_magic.session.values.sync import CellResult, Outgoing
 from modal_gpu_magic.wire.buffers.stores import InlineStore
+from modal_gpu_magic.wire.inspection.own_modules import own_modules
 from modal_gpu_magic.wire.messages.events import RunTrace
+from modal_gpu_magic.wire.messages.place_names import place_in, shown_place
 from modal_gpu_magic.wire.transfer import Packed
 from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
@@ -134,13 +136,17 @@ def _is(now: Any, then: Any) -> bool:
 
 def bind_again(newer: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[str, ...]:
     """Bind names again to the values of `OpenRun.rebound`, after an answer; return the names that it had bound."""
-    kept = [name for name in newer if namespace.get(name, _GONE) is not newer[name]]
+    of_modules = {name: value for name, value in newer.items() if place_in(name) is not None and value is not _GONE}
+    now = {**namespace, **own_modules().values_at(of_modules)}
+    kept = [name for name in newer if now.get(name, _GONE) is not newer[name]]
     for name in kept:
-        if newer[name] is _GONE:
-            del namespace[name]
-        else:
+        if name in of_modules:
+            own_modules().assign(name, newer[name])
+        elif newer[name] is not _GONE:
             namespace[name] = newer[name]
-    return tuple(sorted(kept))
+        elif name in namespace:
+            del namespace[name]
+    return tuple(sorted(map(shown_place, kept)))
 
 
 class Sender(Protocol):
@@ -213,7 +219,7 @@ def _receive(session: Sender, finished: FinishedRun, run: OpenRun | None) -> Cel
         session.container_ended()
         session.status.meter.ends(ended.ended_at)
     elif run is not None:
-        run.bindings.update(session.namespace)
+        run.bindings.update(session.values.variables)
     return CellResult()
 
 
@@ -263,7 +269,7 @@ class _AppliedBeside:
 
 def _apply_beside(session: Sender, run: OpenRun, answer: Answer) -> _AppliedBeside:
     """Apply an answer beside which the notebook went on."""
-    newer = run.rebound(session.namespace)
+    newer = run.rebound(session.values.variables)
     conflicts = Conflicts.between(answer, run.outgoing.looked, run.then, session.values.marks)
     result = apply_answer(session, run, answer, late=True)
     kept = bind_again(newer, session.namespace)

@@ -62,6 +62,7 @@ class Contents:
         self.namespace: dict[str, Any] = {"__name__": "__main__"} if namespace is None else namespace
         self._cell = cell or Cell(str(source), facts=read(str(source), transform))
         self._values = Values(self._service, self.namespace, hidden)
+        self._values.modules.needed = lambda *names: (LocalModules().find(*names).modules, False)
 
     @property
     def packages(self) -> tuple[str, ...]:

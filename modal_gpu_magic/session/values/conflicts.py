@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.inspection.graph import groups_of
+from modal_gpu_magic.wire.inspection.own_modules import own_modules
+from modal_gpu_magic.wire.messages.events import OUTPUTS
+from modal_gpu_magic.wire.messages.place_names import shown_place
 from modal_gpu_magic.wire.values.referenced_globals import every_name
 from modal_gpu_magic.wire.values.remote import RemoteValue
 
@@ -64,7 +67,7 @@ class Conflicts:
             for name in self._values
             if after[name] != self._before[name] or type(namespace.get(name)) is RemoteValue
         )
-        return tuple(sorted(names))
+        return tuple(sorted(map(shown_place, names)))
 
     def _contents(self) -> dict[str, bytes | None]:
         """Return the fingerprints by name; None: a value cannot be pickled."""
@@ -78,7 +81,7 @@ def _sharing(values: list[Any], namespace: dict[str, Any]) -> dict[str, Any]:
     """Return the user's variables that share objects with values: other names reach what a cell did not name."""
     if not values:
         return {}
-    users = {name: namespace[name] for name in every_name(namespace)}
+    users = {name: namespace[name] for name in every_name(namespace).difference(OUTPUTS)} | own_modules().variables()
     asked = {f"<{number}>": value for number, value in enumerate(values)}
     groups = groups_of(users | asked, namespace)
     near = {name for group in groups if not asked.keys().isdisjoint(group) for name in group}

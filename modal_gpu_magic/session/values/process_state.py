@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.plan.cell.secrets import looks_secret
+from modal_gpu_magic.wire.inspection.own_modules import own_modules
+from modal_gpu_magic.wire.messages.place_names import shown_place
 from modal_gpu_magic.wire.process.generators import GENERATORS
 from modal_gpu_magic.wire.process.interpreter import ENVIRONMENT, IMPORT_PATH, OF_THE_PLACE
 from modal_gpu_magic.wire.process.library_attributes import LIBRARY_ATTRIBUTES, LIBRARY_SETTINGS, data_of, shown
@@ -24,7 +26,7 @@ _OF_A_SESSION: Final = frozenset({IMPORT_PATH, *(state.name for state in GENERAT
 
 
 OWN_OF_A_MODULE: Final = (
-    "is no plain data and is not sent: in the container, the module has its own. Set it in a %%modal_gpu cell, too."
+    "is not sent: {}. In the container, the module has its own. Change it in a %%modal_gpu cell, too."
 )
 
 OWN_OF_A_LIBRARY: Final = "cannot be sent: the container has its own. Set it in a %%modal_gpu cell, too."
@@ -105,22 +107,28 @@ class ProcessState:
         """Discard the state of an ended container; the next cell sends all differences from a fresh process."""
         self._known = {}
 
+    def forget_modules(self) -> None:
+        """Send what cells have set in the user's modules again."""
+        self._known = {name: items for name, items in self._known.items() if name != MODULE_ATTRIBUTES}
+
     def news(self, machine: Machine) -> tuple[str, ...]:
         """A line for each environment variable and each attribute of a module that is not sent, shown once."""
         reasons = {**{name: OF_THE_PLACE[name] for name in self._table.unfollowed}, **self._secrets}
         given = {name for name, _ in machine.env}
         new = {name: why for name, why in reasons.items() if name not in self._said | given}
         attributes = {name: f"is not sent: {why}." for name, why in self._attribute_secrets.items()}
-        attributes.update(dict.fromkeys(self._table.modules.unsent, OWN_OF_A_MODULE))
         attributes.update(dict.fromkeys(self._table.libraries.unsent, OWN_OF_A_LIBRARY))
         attributes = {name: words for name, words in attributes.items() if name not in self._said}
-        self._said.update(new, attributes)
+        unsent = {shown_place(name): why for name, why in own_modules().unsent.items()}
+        variables = {name: OWN_OF_A_MODULE.format(why) for name, why in unsent.items() if name not in self._said}
+        self._said.update(new, attributes, variables)
         return (
             *(
                 f"The kernel's environment variable {n} is not sent: {why}; --env {n} sends it."
                 for n, why in new.items()
             ),
             *(f"`{name}`, which a cell has set, {words}" for name, words in attributes.items()),
+            *(f"`{name}` {words}" for name, words in variables.items()),
         )
 
 

@@ -14,13 +14,16 @@ from modal_gpu_magic.plan.cell.secrets import looks_secret
 from modal_gpu_magic.session.values import deferred_imports
 from modal_gpu_magic.session.values.bindings import identity
 from modal_gpu_magic.session.values.covers import Covers
+from modal_gpu_magic.session.values.module_values import ModuleValues
 from modal_gpu_magic.session.values.snapshot import Snapshot
 from modal_gpu_magic.session.values.stand_ins import StandIns
 from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.inspection.graph import reached as reached_from
-from modal_gpu_magic.wire.inspection.marks import Group, Marks, names_of
+from modal_gpu_magic.wire.inspection.marks import Group, Marks, names_of, objects_in
+from modal_gpu_magic.wire.inspection.own_modules import State, own_modules
 from modal_gpu_magic.wire.inspection.size import nbytes_of
 from modal_gpu_magic.wire.messages.events import LAST_RESULTS, OUTPUTS, RESULT, is_numbered, is_result, token_in
+from modal_gpu_magic.wire.messages.place_names import place_in
 from modal_gpu_magic.wire.messages.versions import explained
 from modal_gpu_magic.wire.pickles.fingerprints import look, why_not
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
@@ -78,6 +81,8 @@ class Outgoing:
         released: numbers of held values that the kernel has given up.
         aliases: names that the cell may read and that the kernel has bound to held values, with their numbers.
         may_change: names and placeholder names of the held values that the cell may reach.
+        places: by token of an object, the name of the place that the user's modules have the object at.
+        of_modules: the states of the sent variables of the user's modules.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -92,6 +97,8 @@ class Outgoing:
     released: tuple[int, ...] = ()
     aliases: dict[str, int] = field(default_factory=dict)
     may_change: frozenset[str] = frozenset()
+    places: dict[int, str] = field(default_factory=dict)
+    of_modules: dict[str, State] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -145,6 +152,7 @@ class Values:
         """The session runs on a cluster, which keeps no values between cells."""
         self.unwritten: Callable[[memoryview], bytes | None] | None = None
         """Returns the digest of a buffer that the store delivered and that is unchanged since."""
+        self.modules = ModuleValues(namespace, self.marks)
         self.covers = Covers(session, namespace, hidden, self.table)
         self.stand_ins = StandIns(self.covers)
         self._bound: dict[str, tuple[type, tuple[str, Any]]] = {}
@@ -159,12 +167,12 @@ class Values:
         holds, released = self.stand_ins.hold(), self.stand_ins.released()
         sure = (names.reads - names.maybe) | set(transfer_options.include)
         reached = self._reached(names, transfer_options)
-        choice = self._choose(reached, transfer_options)
+        choice, looked = self._choose_with_modules(reached, names.imports, transfer_options, hasher)
         groups: list[Group] = []
-        looked = tuple(self.marks.look(choice.values, hasher))
         for group in looked:
             if group.print is None:
-                choice.withheld.update({name: self._why_not(name, choice.values[name]) for name in group.names})
+                unsent = (name for name in group.names if place_in(name) is None)
+                choice.withheld.update({name: self._why_not(name, choice.values[name]) for name in unsent})
             elif not self.marks.agrees(group):
                 groups.append(group)
         for name, value in choice.last.items():
@@ -176,6 +184,7 @@ class Values:
             {name: why for name, why in choice.withheld.items() if name in sure}
             or self._too_large(sent, transfer_options.limit)
         )
+        places = own_modules().claims(objects_in(groups), self.table)
         drops = tuple(sorted(self._drops(names.binds - reached) - sent.keys()))
         self.table.prune(lambda: reached_from(self.namespace.values(), self.namespace))
         return Outgoing(
@@ -191,7 +200,14 @@ class Values:
             released=released,
             aliases=choice.aliases,
             may_change=self.stand_ins.held_names() if sent or choice.aliases else frozenset(),
+            places=places,
+            of_modules=self.modules.states(sent, hasher),
         )
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The notebook's variables, and those of the user's modules by the name of their place."""
+        return {**self.namespace, **own_modules().variables()}
 
     def snapshot(self, names: Names, transfer_options: TransferOptions) -> Snapshot:
         """Copy the values that a cell reads, for a cell that is sent later."""
@@ -219,6 +235,22 @@ class Values:
 
     def _is_small(self, name: str) -> bool:
         return nbytes_of(self.namespace[name]) <= LOOKED_UP_BYTES
+
+    def _choose_with_modules(
+        self, reached: set[str], imports: Iterable[str], transfer_options: TransferOptions, hasher: Hasher
+    ) -> tuple[_Choice, tuple[Group, ...]]:
+        """Choose the values for a cell, and look at them. What variables of modules use is added to `reached`."""
+        of_modules: dict[str, Any] = {}
+        while True:
+            choice = self._choose(reached, transfer_options)
+            choice.values.update(of_modules)
+            looked = tuple(self.marks.look(choice.values, hasher))
+            more = self.modules.choose(imports, looked, hasher, transfer_options.exclude)
+            used = self.modules.names_used(more) if more else set()
+            if of_modules.keys() >= more.keys() and reached >= used:
+                return choice, looked
+            of_modules.update(more)
+            reached |= used
 
     def _choose(self, reached: AbstractSet[str], transfer_options: TransferOptions) -> _Choice:
         """Choose how each name that the cell may read reaches the container, unless the container has its value."""
@@ -300,6 +332,7 @@ class Values:
             packed.arrived(self.table)
         for group in outgoing.groups:
             self.marks.transferred(group)
+        self.modules.sent(outgoing.of_modules)
         self._note_bound(outgoing.values)
         self.stand_ins.rebound((*outgoing.values, *outgoing.drops))
         self.stand_ins.sent(outgoing.holds, outgoing.released, outgoing.aliases)
@@ -319,6 +352,7 @@ class Values:
         return _worth_naming(lost)
 
     def _forget(self) -> None:
+        self.modules.forget()
         self.marks.clear()
         self.table.clear()
         self._bound.clear()
@@ -426,14 +460,16 @@ class Values:
     ) -> tuple[Any, bool]:
         hasher = Hasher(unwritten=getattr(store, "unwritten", None))
         transfer = cast("Transfer", answer.values)
-        arrived = unpack(transfer, self.namespace, store, hasher, table=self.table, bind=True)
+        homes = own_modules().finder(answer.places, self.table)
+        arrived = unpack(transfer, self.namespace, store, hasher, table=self.table, bind=True, homes=homes)
         self.table.stale -= arrived.current
         import_submodules(answer.submodules)
+        of_modules = self.modules.take(arrived.values)
         result = arrived.values.pop(RESULT, None)
         named = {name: value for name, value in arrived.values.items() if token_in(name) is None}
         for name in named:
             self._forget_name(name)
-        for group in self.marks.look(named, hasher):
+        for group in self.marks.look(named | of_modules, hasher):
             self.marks.transferred(group)
         self._note_bound(named)
         for name, why in arrived.failed.items():
@@ -441,7 +477,7 @@ class Values:
             value = RemoteValue(name, self.session, kind, line, explained(why, unlike), {}, fetch=fetch)
             if name == RESULT:
                 result = value
-            elif token_in(name) is None:
+            elif token_in(name) is None and place_in(name) is None:
                 self.namespace[name] = value
                 self._forget_name(name)
                 self.stand_ins.bind(name, value)

@@ -15,6 +15,7 @@ from modal_gpu_magic.sdk.image import local_version
 from modal_gpu_magic.session.project.modules import name_of
 from modal_gpu_magic.wire.inspection.summary import summary
 from modal_gpu_magic.wire.messages.cache import FOLDERS, VOLUME
+from modal_gpu_magic.wire.messages.place_names import place_in, shown_place
 
 if TYPE_CHECKING:
     from modal_gpu_magic.session.facade import Session
@@ -34,7 +35,7 @@ def show(session: Session, cell: Cell) -> None:
     """
     names = cell.names
     outgoing = session.values.outgoing(names, cell.transfer_options)
-    reads, binds = sorted(outgoing.values), sorted(names.binds)
+    reads, binds = _variables(outgoing), sorted(names.binds)
     print(program(session.machine, cell.source, reads, binds, cell.timeout, cell.packages, local_version))
     if cell.distributed is not None and cell.distributed.torchrun:
         processes = cell.distributed.processes or "one per GPU"
@@ -60,18 +61,23 @@ def show_service(service: Service, session: Session, cell: Cell) -> None:
         TransferError: a value that the cell reads cannot be sent.
     """
     outgoing = service.outgoing()
-    reads, binds = sorted(outgoing.values), sorted(cell.names.binds)
+    reads, binds = _variables(outgoing), sorted(cell.names.binds)
     machine, serving = service.machine, service.serving
     print(service_program(machine, serving, service.name, cell.source, reads, binds, cell.packages, local_version))
     print(f"# costs {machine.price_text} at Modal for each container, {rates.current().words}")
     _show_values(session, cell, outgoing)
 
 
+def _variables(outgoing: Outgoing) -> list[str]:
+    """Return the variables of the notebook that are sent, without those of its modules."""
+    return sorted(name for name in outgoing.values if place_in(name) is None)
+
+
 def _show_values(session: Session, cell: Cell, outgoing: Outgoing) -> None:
     if len(session.machine.mounts) > len(session.machine.volumes):
         print(f"# mounts the Volume {VOLUME}, as the cache of {' and '.join(FOLDERS)}")
     for name in sorted(outgoing.values):
-        print(f"# sends {name}: {summary(outgoing.values[name])}")
+        print(f"# sends {shown_place(name)}: {summary(outgoing.values[name])}")
     found = session.modules.find(cell.names.imports, cell.transfer_options.exclude)
     for path in found.files:
         print(f"# sends the notebook's module {name_of(path, found.entries)}")

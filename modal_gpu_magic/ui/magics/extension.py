@@ -40,7 +40,14 @@ _said: set[str] = set()
 
 def register(shell: InteractiveShell) -> None:
     """Register the magics in `shell`."""
-    from modal_gpu_magic.ui.magics import between_cells, kernel_shutdown, native_cells, remote_errors, reopened_notebook
+    from modal_gpu_magic.ui.magics import (
+        between_cells,
+        kernel_shutdown,
+        native_cells,
+        own_imports,
+        remote_errors,
+        reopened_notebook,
+    )
     from modal_gpu_magic.ui.magics.complete import matcher
 
     unregister(shell)
@@ -59,6 +66,7 @@ def register(shell: InteractiveShell) -> None:
     shell.Completer.custom_matchers.append(matcher(shell, state.volumes))
     remote_errors.install(shell)
     native_cells.install(state)
+    own_imports.install(shell)
     between_cells.install(shell)
     kernel_shutdown.install(shell)
     reopened_notebook.install(state)
@@ -90,7 +98,7 @@ def about_backend(configured: str) -> Iterator[str]:
 
 def unregister(shell: InteractiveShell) -> None:
     """Stop all sessions and remove the magics, including those of a reloaded module, which are found by name."""
-    from modal_gpu_magic.ui.magics import between_cells, native_cells, remote_errors
+    from modal_gpu_magic.ui.magics import between_cells, native_cells, own_imports, remote_errors
 
     former: Any = shell.magics_manager.magics["cell"].get(NAME)
     if former is not None:
@@ -101,6 +109,7 @@ def unregister(shell: InteractiveShell) -> None:
     shell.configurables[:] = [each for each in shell.configurables if type(each).__name__ != ModalGpu.__name__]
     remote_errors.remove(shell)
     native_cells.remove(shell)
+    own_imports.remove()
     between_cells.remove(shell)
     for kind in ("cell", "line"):
         shell.magics_manager.magics[kind].pop(NAME, None)

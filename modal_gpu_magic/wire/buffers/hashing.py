@@ -58,6 +58,10 @@ class Hasher:
         """The memory of the arrays and the torch storages that both sides have; None: not searched yet."""
         self.rules: Any = None
         """Reducers by type (`wire.pickles.reducers`), found so far; None: no value was pickled yet."""
+        self.facts: dict[int, Any] = {}
+        """Facts of variables of the user's modules (`wire.inspection.own_modules`), by `id` of the value."""
+        self.modules: set[str] = set()
+        """Modules of the functions and classes in the values hashed so far."""
 
     def release(self) -> None:
         """Give the values up. A buffer that is held cannot be resized, and the frames of an error's traceback stay."""
@@ -65,6 +69,7 @@ class Hasher:
         self.leaves.clear()
         self.arrays.clear()
         self.storages.clear()
+        self.facts.clear()
         self.shared_arrays = self.shared_memory = None
 
     @property

@@ -180,6 +180,11 @@ class Marks:
         self._marks.clear()
 
 
+def objects_in(groups: Iterable[Group]) -> list[Any]:
+    """Return the objects in the values of some groups that have an identity."""
+    return [value for group in groups if group.print is not None for value in group.print.objects]
+
+
 def names_of(groups: Iterable[Group]) -> set[str]:
     """Return all names of some groups."""
     return {name for group in groups for name in group.names}

@@ -391,6 +391,10 @@ class Request(Compact):
     """Names that the cell may read and that the kernel has bound to held values, with their numbers."""
     named: tuple[int, ...] = ()
     """Tokens of objects that a name in the kernel is bound to and no name in the container is."""
+    places: dict[int, str] = field(default_factory=dict)
+    """By token of an object of `values`, the name of the place that the user's modules have the object at."""
+    own_modules: tuple[str, ...] = ()
+    """The user's modules that the kernel has imported."""
     reads: tuple[str, ...] = ()
     maybe: tuple[str, ...] = ()
     """Names of `reads` that the cell may not need."""
@@ -473,6 +477,8 @@ class Answer(Compact):
     """Tokens of objects whose current content is in the container only."""
     shares: dict[str, Shared] = field(default_factory=dict)
     """By name of a value that only the container has, what the value shares, where that has changed."""
+    places: dict[int, str] = field(default_factory=dict)
+    """As `Request.places`."""
     forgot: tuple[int, ...] = ()
     """Tokens of objects that the container no longer has."""
     gone: tuple[str, ...] = ()

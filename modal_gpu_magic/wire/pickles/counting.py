@@ -113,6 +113,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is pub
 
     sends_graphs = True
     is_fingerprint = is_trial = False
+    is_paired = True
     session = None
 
     def __init__(self, counter: Counter) -> None:

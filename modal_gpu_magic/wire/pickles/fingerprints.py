@@ -165,6 +165,7 @@ def _look(
         for value in values:
             pickler.dump(_outermost(value, table))
         hasher.leaves.update({id(owner): (owner, digest) for owner, digest in pickler.leaves})
+        hasher.modules |= pickler.modules
         objects = tuple(pickler.objects().values())
         hasher.arrays.update({id(value): value for value in objects if is_array(value)})
         hasher.storages.update({id(value): value for value in objects if is_storage(value)})

@@ -22,7 +22,7 @@ from modal_gpu_magic.wire.values.reasons import NotHereError, missing_module, mi
 from modal_gpu_magic.wire.values.torch_facts import is_storage, storage_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
@@ -38,14 +38,20 @@ class Known:
     Args:
         table: the receiver's identity table; None: the receiver has no objects.
         only: tokens of the objects to write into; other objects of the receiver keep their content. None: all.
+        homes: returns the receiver's object for a token and a type that the table does not have, or None.
 
     Attributes:
         current: tokens of the objects whose current content the receiver now has.
         discarded: temporary objects whose content was written into known objects.
     """
 
-    def __init__(self, table: IdentityTable | None = None, only: AbstractSet[int] | None = None) -> None:
-        self._table, self._only = table, only
+    def __init__(
+        self,
+        table: IdentityTable | None = None,
+        only: AbstractSet[int] | None = None,
+        homes: Callable[[int, type], Any] | None = None,
+    ) -> None:
+        self._table, self._only, self._homes = table, only, homes
         self._objects: dict[int, Any] = {}
         self._empty: set[int] = set()
         self.current: set[int] = set()
@@ -65,11 +71,7 @@ class Known:
                 receiver has the current content, or the stream has the content at another place.
         """
         self.current.add(token)
-        known = self._objects.get(token)
-        if known is None and self._table is not None:
-            known = self._table.find(token)
-            if is_storage(known):
-                self._storages.add(known._cdata)  # noqa: SLF001 - its identity, as torch.save has it
+        known = self._find(token, kind)
         if kind is types.CellType and known is not None and not self._writes(token):
             self._cells.setdefault(token, (known, content_of(known, _EMPTY)))
         elif content and known is not None and not (self._writes(token) or token in self._empty):
@@ -87,6 +89,18 @@ class Known:
             if kind is not types.CellType:  # the function that has the cell fills it
                 self._empty.add(token)
         self._objects[token] = known
+        return known
+
+    def _find(self, token: int, kind: type) -> Any:
+        """Return the receiver's object of a token; None: the receiver has none."""
+        known = self._objects.get(token)
+        if known is not None or self._table is None:
+            return known
+        known = self._table.find(token)
+        if known is None and self._homes is not None:
+            known = self._homes(token, kind)
+        if is_storage(known):
+            self._storages.add(known._cdata)  # noqa: SLF001 - its identity, as torch.save has it
         return known
 
     def _writes(self, token: int) -> bool:

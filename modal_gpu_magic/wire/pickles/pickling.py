@@ -122,6 +122,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         sends_graphs: pickle results of an autograd graph without the graph; False: refuse them.
         is_fingerprint: the output is hashed and never loaded.
         is_trial: the output only shows whether the value can be pickled.
+        is_paired: the receiver has the sender's objects by their tokens.
         both_have: whether the other side has an object too; without a table, all objects count as such.
         computed: `id` of the tensors that a module computes anew before each forward pass.
         owner: the array or storage whose buffer comes next.
@@ -141,7 +142,7 @@ class CellPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is 
         self.temporary: list[Any] = []
         self.modules: set[str] = set()
         self.tensors: set[int] = set()
-        self.sends_graphs = self.is_fingerprint = self.is_trial = False
+        self.sends_graphs = self.is_fingerprint = self.is_trial = self.is_paired = False
         self.both_have: Callable[[Any], Any] = lambda _: True
         self.is_stale: Callable[[types.CellType], bool] | None = None
         self.owner: Any = None
@@ -285,7 +286,7 @@ class HashPickler(CellPickler):
         super().__init__(file, namespace, self._take)
         self.leaves: list[tuple[Any, bytes]] = []
         self.digests: list[bytes] = []
-        self.is_fingerprint = True
+        self.is_fingerprint = self.is_paired = True
         self._digest, self._values = digest, ValueNumbers()
         self.persistent_id = self._values.namer()
 
@@ -353,6 +354,7 @@ class TransferPickler(CellPickler):
         self._table = table
         self._stale = frozenset() if table is None else table.stale
         self._unchanged = unchanged
+        self.is_paired = table is not None
         if table is not None and table.stale:
             self.is_stale = lambda cell: table.token(cell) in table.stale
         if table is not None and table.token_of:

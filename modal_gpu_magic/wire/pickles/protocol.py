@@ -22,6 +22,7 @@ class Pickler(Protocol):
         sends_graphs: pickle results of an autograd graph without the graph; False: refuse them.
         is_fingerprint: the output is hashed and never loaded.
         is_trial: the output only shows whether the value can be pickled.
+        is_paired: the receiver has the sender's objects by their tokens.
         both_have: whether the other side has an object too, so that a token stands for the object.
     """
 
@@ -35,6 +36,7 @@ class Pickler(Protocol):
     sends_graphs: bool
     is_fingerprint: bool
     is_trial: bool
+    is_paired: bool
     both_have: Callable[[Any], Any]
 
     def reduce(self, obj: Any) -> Any:

@@ -25,6 +25,7 @@ from modal_gpu_magic.wire.pickles.types.functions import reduce_function
 from modal_gpu_magic.wire.pickles.types.instances import needs_care, reduce_instance
 from modal_gpu_magic.wire.pickles.types.log_handlers import is_handler, is_logger, reduce_handler, reduce_logger
 from modal_gpu_magic.wire.pickles.types.members import is_by_statement, reduce_member
+from modal_gpu_magic.wire.pickles.types.module_objects import is_of_user, reduce_module_object
 from modal_gpu_magic.wire.pickles.types.optimizers import is_optimizer, reduce_optimizer
 from modal_gpu_magic.wire.pickles.types.parametrized import is_parametrized, reduce_module
 from modal_gpu_magic.wire.pickles.types.rebuilt import is_scalar_kind, reduce_scalar
@@ -113,6 +114,8 @@ def _by_name(kind: type) -> Reducer | None:
     if not is_by_statement(kind) or not needs_reduce(kind) or module is vars(builtins) or module_of(kind) == "__main__":
         return None
     names = {id(value): name for name, value in list(module.items()) if type(value) is kind}
+    if names and is_of_user(kind):
+        return lambda pickler, value: reduce_module_object(pickler, value, names)
     return (lambda _, value: names.get(id(value), NotImplemented)) if names else None
 
 

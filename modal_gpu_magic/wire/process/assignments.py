@@ -12,7 +12,7 @@ from modal_gpu_magic.wire.process.ipython import running_shell
 from modal_gpu_magic.wire.process.originals import MISSING, attribute_of, has_own_settings
 from modal_gpu_magic.wire.process.plain_data import MUTABLE, is_plain
 from modal_gpu_magic.wire.values.kinds import is_a
-from modal_gpu_magic.wire.values.library_modules import is_of_library
+from modal_gpu_magic.wire.values.library_modules import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,6 +70,10 @@ class Assignments:
         self.bound: dict[str, tuple[str, str]] = {}
         self._read_cells = 0
         self._imported: Imported = {}
+
+    def has(self, key: str) -> bool:
+        """Whether a cell has set the attribute, or a part of it: `MODULE[:CLASS] ATTRIBUTE`."""
+        return key in self.in_own_modules or key in self.bound
 
     def look(self) -> None:
         """Read the cells that were run since the last look."""
@@ -194,10 +198,3 @@ def _body_of_magic(node: ast.AST) -> list[str]:
         ) if name in _RUN_PYTHON:
             return [body]
     return []
-
-
-def is_own(module: Any) -> bool:
-    """Whether a module is the user's own: it has a file outside of the standard library and of installed packages."""
-    names = vars(module)
-    file, package = names.get("__file__"), str(names.get("__name__", "")).partition(".")[0]
-    return type(file) is str and package not in ("modal_gpu_magic", "__main__") and not is_of_library(file)

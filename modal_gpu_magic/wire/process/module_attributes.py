@@ -1,8 +1,8 @@
 """The attributes of the user's modules that cells set: `config.lr = 0.5` holds on both sides, whichever has set it.
 
 A module of the user runs on each side from its file, so its attributes begin alike. Which ones cells set is read from
-the text of the cells, as IPython has kept them; from then on an attribute is compared like any other state. Only plain
-data is sent: another object would be a copy, and the objects of a module refer to one another.
+the text of the cells, as IPython has kept them; from then on an attribute is compared like any other state. This state
+is plain data, and needs no import of the module; other objects cross as values (`wire.inspection.own_modules`).
 """
 
 from __future__ import annotations
@@ -68,13 +68,6 @@ class ModuleAttributes:
     def _set_waiting(self, module: str) -> None:
         for name, value in self._waiting.pop(module, {}).items():
             set_plain(sys.modules[module], name, value)
-
-    @property
-    def unsent(self) -> tuple[str, ...]:
-        """The attributes with parts that cells have set and that are no plain data: `config.model`."""
-        places = (place for key, place in self._found.items() if key not in self._assigned.bound)
-        found = [(module, name) for module, name in places if name in _names(module)]
-        return tuple(f"{module}.{name}" for module, name in found if not is_plain(_names(module)[name]))
 
 
 def _names(module: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from modal_gpu_magic._version import __version__
 from modal_gpu_magic.errors import DamagedError, TransferError
 from modal_gpu_magic.wire.buffers.hashing import new_hash
+from modal_gpu_magic.wire.messages.place_names import place_in
 from modal_gpu_magic.wire.messages.seal import opened
 from modal_gpu_magic.wire.messages.shapes import checked
 from modal_gpu_magic.wire.pickles.identity import IdentityTable
@@ -197,6 +198,15 @@ class SavedState:
     def names(self) -> tuple[str, ...]:
         """The user's names that are saved."""
         return self.manifest.names
+
+    def places_with(self, modules: Collection[str]) -> tuple[str, ...]:
+        """Return the saved variables of the user's modules that share objects with names, and those of some modules."""
+        found = []
+        for group in self.manifest.groups:
+            has_names = any(not name.startswith("<") for name in group.names)
+            places = ((name, place_in(name)) for name in group.names)
+            found += [name for name, place in places if place is not None and (has_names or place[0] in modules)]
+        return tuple(found)
 
     @property
     def unsaved(self) -> dict[str, str]:

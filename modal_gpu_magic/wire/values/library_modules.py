@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
-import sysconfig
-from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
 
-_STDLIB = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib")})
-_LIBRARIES = frozenset({"site-packages", "dist-packages"})
+from modal_gpu_magic.wire.values.kinds import is_a
+
+PACKAGE: Final = __name__.partition(".")[0]
+_STDLIB = os.path.dirname(os.__file__)  # noqa: PTH120 - `sysconfig` reads a file of its own
+_LIBRARIES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 _absent: set[str] = set()
 """Names of modules that could not be loaded: each is looked for on disk once."""
 
@@ -41,4 +45,13 @@ def is_loaded(module: str) -> bool:
 
 def is_of_library(origin: str) -> bool:
     """Whether a module's file belongs to the standard library or to an installed package."""
-    return origin.startswith(_STDLIB) or not _LIBRARIES.isdisjoint(Path(origin).parts)
+    return origin.startswith(_STDLIB) or any(folder in origin for folder in _LIBRARIES)
+
+
+def is_own(module: Any) -> bool:
+    """Whether a module is the user's own: it has a file outside of the standard library and of installed packages."""
+    if not is_a(module, ModuleType):
+        return False
+    names = vars(module)
+    file, package = names.get("__file__"), str(names.get("__name__", "")).partition(".")[0]
+    return type(file) is str and package not in (PACKAGE, "__main__") and not is_of_library(file)

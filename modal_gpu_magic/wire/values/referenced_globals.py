@@ -48,7 +48,7 @@ _EMPTY = types.CellType()
 
 _SEQUENCES = (list, tuple, set, frozenset, collections.deque)
 
-_OF_THE_KERNEL = frozenset(
+OF_THE_KERNEL = frozenset(
     {"IPython", "comm", "ipykernel", "jupyter_client", "modal", "modal_gpu_magic", "synchronicity", "tornado", "zmq"}
 )
 """Packages whose objects are parts of the kernel and of the SDK. They lead to the whole namespace, and are not sent."""
@@ -130,7 +130,7 @@ def _used_by(value: Any, namespace: dict[str, Any], seen: dict[int, Any]) -> Ite
             yield from every_name(namespace)
             continue
         try:
-            if type(value) in opaque or _package(type(value)) in _OF_THE_KERNEL:
+            if type(value) in opaque or _package(type(value)) in OF_THE_KERNEL:
                 continue
             parts, annotated = list(_parts(value)), list(_annotated(value, namespace))
         except BaseException as error:  # noqa: BLE001 - of a metaclass whose `__hash__` fails

@@ -26,6 +26,7 @@ VALUES = OutgoingValues(
     stale=(1,),
     forgot=(2,),
     shares={"f": Shared((3,), ("g",))},
+    places={4: "<h:i>"},
 )
 
 

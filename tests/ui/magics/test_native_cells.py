@@ -147,8 +147,10 @@ def test_before_any_session_a_cell_pays_nothing(tmp_path: Path) -> None:
     )
     assert sorted(found["loaded"]) == [
         "modal_gpu_magic.wire.process",
+        "modal_gpu_magic.wire.process.import_hook",  # which modules of the user are imported
         "modal_gpu_magic.wire.process.initial_state",  # what the environment was before any cell
         "modal_gpu_magic.wire.values",
         "modal_gpu_magic.wire.values.kinds",
+        "modal_gpu_magic.wire.values.library_modules",  # which modules are the user's
         "modal_gpu_magic.wire.values.own_code",  # the handlers of ■ mark their exceptions
     ]

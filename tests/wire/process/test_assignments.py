@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modal_gpu_magic.wire.process.assignments import assignments, is_own
+from modal_gpu_magic.wire.process.assignments import assignments
+from modal_gpu_magic.wire.values.library_modules import is_own
 
 
 def module(name: str, /, **attributes: Any) -> types.ModuleType:

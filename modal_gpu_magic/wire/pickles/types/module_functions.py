@@ -15,8 +15,8 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from modal_gpu_magic.wire.process.assignments import is_own
 from modal_gpu_magic.wire.values.kinds import is_a
+from modal_gpu_magic.wire.values.library_modules import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
