@@ -6,6 +6,7 @@ Nothing here knows the product but `remote`, which puts its header above a cell,
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -105,12 +106,23 @@ class Result:
     @property
     def stdout(self) -> str:
         """Everything the cell wrote to its standard output."""
-        return "".join(m.text for m in self.messages if m.kind == "stream" and m.content["name"] == "stdout")
+        return self._written("stdout")
 
     @property
     def stderr(self) -> str:
         """Everything the cell wrote to its standard error."""
-        return "".join(m.text for m in self.messages if m.kind == "stream" and m.content["name"] == "stderr")
+        return self._written("stderr")
+
+    def _written(self, name: str) -> str:
+        """Return a stream once: the dashboard of a long run opens above the output, which is shown again below."""
+        written = list[str]()
+        shown = [message for message in self.all or self.messages if not message.kind.startswith("comm_")]
+        for message, after in itertools.zip_longest(shown, shown[1:]):
+            if message.kind == "clear_output" and after is not None and after.ours:
+                written.clear()
+            elif not message.ours and message.kind == "stream" and message.content["name"] == name:
+                written.append(message.text)
+        return "".join(written)
 
     @property
     def error(self) -> str:
