@@ -415,7 +415,7 @@ def test_a_large_variable_stays_on_its_side(kernel: Kernel) -> None:
     assert first.value() == "np.float64(1.0)"
     said = " ".join(first.said.split())
     assert (
-        "`bulk_a.data` is not sent: it has 72 MB, and the limit is 64 MB and 5,000 objects (a name of the notebook that "
+        "`bulk_a.data` is not sent: it has 72 MB, and the limit is 64 MB of arrays, 4.0 MB and 5,000 objects of all else (a name of the notebook that "
         "has it sends it: from bulk_a import data). In the container, the module has its own."
     ) in said
     assert "bulk_b" not in said, "the cell does not need that module"

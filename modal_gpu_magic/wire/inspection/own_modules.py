@@ -19,7 +19,7 @@ from modal_gpu_magic.wire.buffers.hashing import Hasher
 from modal_gpu_magic.wire.inspection.size import nbytes_of, size_text
 from modal_gpu_magic.wire.messages.place_names import place_in, place_name, top_level
 from modal_gpu_magic.wire.pickles.counting import Counter, LimitReached
-from modal_gpu_magic.wire.pickles.fingerprints import ATOMS, TREE, look, why_not
+from modal_gpu_magic.wire.pickles.fingerprints import ATOMS, TREE, is_flat, look, why_not
 from modal_gpu_magic.wire.pickles.identity import with_identity
 from modal_gpu_magic.wire.pickles.types.module_objects import by_content
 from modal_gpu_magic.wire.process.import_hook import is_loaded
@@ -34,12 +34,15 @@ if TYPE_CHECKING:
 
     from modal_gpu_magic.wire.pickles.identity import IdentityTable
 
-MOST_BYTES, MOST_OBJECTS = 64_000_000, 5_000
-"""Size of a variable that is still followed: a configuration, a registry or a small model, no data set."""
+MOST_BYTES, MOST_STREAM_BYTES, MOST_OBJECTS = 64_000_000, 4_000_000, 5_000
+"""Size of a variable that is still followed: a configuration, a registry or a small model, no data set.
+
+Bytes in all, and those besides the memory of arrays, which take longer to compare.
+"""
 COUNT_SECONDS: Final = 0.5
 """CPU time in seconds that counting may take. Only objects whose classes are slow reach this limit."""
-FEW_ITEMS: Final = 1_000
-"""Items of a list, a dict or a tuple that is not counted first."""
+FEW_ITEMS, FEW_BYTES = 100, 1_000
+"""Items of a container, and bytes of each, that is not counted first."""
 _NONE: Final[Mapping[str, Any]] = types.MappingProxyType({})
 MISSING: Final = object()
 """Stands for the value of a place that does not exist."""
@@ -196,8 +199,8 @@ class OwnModules:
             module, path = place_in(name) or ("", "")
             cure = f" (a name of the notebook that has it sends it: from {module} import {path})"
             self.unsent[name] = (
-                f"it has {size_text(nbytes_of(value))}, and the limit is {size_text(MOST_BYTES)} and "
-                f"{MOST_OBJECTS:,} objects{'' if '.' in path else cure}"
+                f"it has {size_text(nbytes_of(value))}, and the limit is {size_text(MOST_BYTES)} of arrays, "
+                f"{size_text(MOST_STREAM_BYTES)} and {MOST_OBJECTS:,} objects of all else{'' if '.' in path else cure}"
             )
 
     def _why_not(self, value: Any) -> str | None:
@@ -287,14 +290,13 @@ class OwnModules:
         kind = type(value)
         if is_a(value, _BY_IDENTITY):
             return _Facts(value, id(value), _OPAQUE)
-        is_small = kind in ATOMS or (kind in TREE and len(value) <= FEW_ITEMS)
         with by_content(value):
-            if not is_small and _is_large(value):
+            if _is_large(value):
                 return _Facts(MISSING, id(value), _LARGE)
             found = look((value,), self.namespace, hasher, graphs=True)
         if found is None:
             return _Facts(MISSING, id(value), _OPAQUE)
-        return _Facts(value if kind in ATOMS and sys.getsizeof(value) <= FEW_ITEMS else MISSING, 0, found.stream)
+        return _Facts(value if kind in ATOMS and sys.getsizeof(value) <= FEW_BYTES else MISSING, 0, found.stream)
 
     def import_begins(self) -> None:
         """Note what had changed before an import."""
@@ -342,11 +344,23 @@ def _chosen(variables: Mapping[str, Any], of: Collection[str] | None, but: Colle
     return {name: value for name, value in named if of is None or top_level(name) in of}
 
 
+def _is_small(value: Any) -> bool:
+    """Whether a list, a dict or a tuple has few items, each of them a number or a short text."""
+    if len(value) > FEW_ITEMS or not is_flat(value):
+        return False
+    items = (*value.keys(), *value.values()) if type(value) is dict else value
+    return all(sys.getsizeof(each) <= FEW_BYTES for each in items)
+
+
 def _is_large(value: Any) -> bool:
     """Whether a value has too many bytes or objects. One that cannot be pickled is not large."""
+    if type(value) in ATOMS:
+        return sys.getsizeof(value) > MOST_STREAM_BYTES
+    if type(value) in TREE and _is_small(value):
+        return False
     counter = Counter(MOST_OBJECTS, time.thread_time() + COUNT_SECONDS)
     try:
-        return counter.count(value) > MOST_BYTES
+        return counter.count(value) > MOST_BYTES or counter.stream > MOST_STREAM_BYTES
     except LimitReached:
         return True
     except BaseException as error:  # noqa: BLE001 - a user's class may raise anything while it is pickled

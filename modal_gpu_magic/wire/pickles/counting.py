@@ -54,12 +54,13 @@ class Counter:
 
     Attributes:
         total: bytes counted, including those of a value whose count was cut off.
+        stream: those of them that are not the memory of arrays and tensors: pickling copies them.
     """
 
     def __init__(self, objects: float, until: float) -> None:
         self._last = until
         self.extend(objects)
-        self.total = 0
+        self.total = self.stream = 0
         self._pickler = _Pickler(self)
 
     def extend(self, objects: float) -> None:
@@ -90,6 +91,7 @@ class Counter:
             LimitReached: the limit is reached.
         """
         self.add(len(part))
+        self.stream += len(part)
         self.check()
         return len(part)
 

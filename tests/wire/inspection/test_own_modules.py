@@ -146,7 +146,7 @@ def test_a_large_value_and_one_that_cannot_be_pickled_are_not_sendable(own: OwnM
     assert changed.keys() == {"<mgt_a:big>", "<mgt_a:pool>"}
     assert own.sendable(changed) == {}
     assert own.unsent == {
-        "<mgt_a:big>": "it has 72 MB, and the limit is 64 MB and 5,000 objects (a name of the notebook that has it sends "
+        "<mgt_a:big>": "it has 72 MB, and the limit is 64 MB of arrays, 4.0 MB and 5,000 objects of all else (a name of the notebook that has it sends "
         "it: from mgt_a import big)",
         "<mgt_a:pool>": "it holds a lock (_thread.lock) at `.lock`",
     }
@@ -167,6 +167,26 @@ def test_a_graph_of_many_objects_is_large(own: OwnModules, write: Write) -> None
     module.go(10_000)
     assert own.sendable(own.changed()) == {}
     assert "5,000 objects" in own.unsent["<mgt_a:all>"]
+
+
+@pytest.mark.parametrize(
+    "value, is_sent",
+    [
+        ("[1] * 100", True),
+        ("['x' * 10_000] * 100", True),
+        ("['x' * 10_000 + str(i) for i in range(1_000)]", False),
+        ("{i: {i} for i in range(300)}", True),
+        ("list(range(100_000))", True),
+        ("list(range(10_000_000))", False),
+        ("'x' * 5_000_000", False),
+        ("np.ones(5_000_000)", True),
+        ("[np.ones(9_000_000)]", False),
+    ],
+)
+def test_which_variables_are_large(own: OwnModules, write: Write, value: str, is_sent: bool) -> None:
+    write(mgt_a=f"import numpy as np\nx = None\ndef go():\n    global x\n    x = {value}")
+    load("mgt_a").go()
+    assert bool(own.sendable(own.changed())) is is_sent
 
 
 def test_the_object_of_a_token_is_the_one_at_its_place(own: OwnModules, write: Write) -> None:
