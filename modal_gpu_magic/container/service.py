@@ -32,10 +32,9 @@ from modal_gpu_magic.container.state.workdir import Workdir
 from modal_gpu_magic.errors import ModalGpuError, ServiceError
 from modal_gpu_magic.wire.buffers.stores import InlineStore, SharedStore, Store
 from modal_gpu_magic.wire.calls import WAKE, Fault, Program, decode, encode, failure_of
-from modal_gpu_magic.wire.inspection.own_modules import own_modules
+from modal_gpu_magic.wire.inspection.own_modules import follow_imports, own_modules
 from modal_gpu_magic.wire.messages.batching import batched
 from modal_gpu_magic.wire.messages.events import Answer, Failure
-from modal_gpu_magic.wire.process.import_hook import OwnImports
 from modal_gpu_magic.wire.transfer import unpack
 from modal_gpu_magic.wire.values.own_code import words_of
 from modal_gpu_magic.wire.values.submodules import import_submodules
@@ -164,8 +163,7 @@ class Host:
         self._workdir.take(self.program.files)
         store: Store = SharedStore(self.program.store) if self.program.store else InlineStore(dict(values.inline))
         import_submodules(self.program.submodules)
-        own_modules().follow(namespace)
-        OwnImports(own_modules).install()
+        follow_imports(namespace)
         arrived = unpack(values, namespace, store, restore_devices=True)
         own_modules().take(arrived.values)
         namespace["batched"] = batched

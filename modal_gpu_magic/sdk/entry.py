@@ -39,12 +39,10 @@ class Runner:
     def start(self) -> None:
         """Make the shell before the first cell."""
         from modal_gpu_magic.container.worker import Worker
-        from modal_gpu_magic.wire.inspection.own_modules import own_modules
-        from modal_gpu_magic.wire.process.import_hook import OwnImports
+        from modal_gpu_magic.wire.inspection.own_modules import follow_imports
 
         self.worker = Worker(self.session)
-        own_modules().follow(self.worker.namespace_sync.namespace)
-        OwnImports(own_modules).install()
+        follow_imports(self.worker.namespace_sync.namespace)
 
     @modal.method()
     def run(self, sent: Request | Parcel, events: modal.Queue) -> Answer:

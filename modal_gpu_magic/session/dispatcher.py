@@ -36,12 +36,15 @@ from modal_gpu_magic.wire.values.silent_warnings import unwarned
 from modal_gpu_magic.wire.values.submodules import submodules_read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from modal_gpu_magic.plan.cell.facts import CellFacts
     from modal_gpu_magic.sdk.app import Call, OpenApp
     from modal_gpu_magic.session.run.cell import Cell
     from modal_gpu_magic.session.run.front import Front
     from modal_gpu_magic.session.run.run_end import Ended
     from modal_gpu_magic.session.values.sync import Outgoing
+    from modal_gpu_magic.wire.messages.events import Modules
 
 ATTEMPTS = 3
 """Maximum number of sends of one run. A container other than the expected one asks for the values before it starts."""
@@ -208,9 +211,7 @@ class Dispatcher(AppHolder):
         run, self._next_run = self._next_run or new_run(), ""
         names, augmented = facts.names, facts.augmented
         extra = tuple(p for p in self.machine.pip if p not in app.machine.pip)
-        modules = self.modules.outgoing((*names.imports, *transfer.modules), cell.transfer_options.exclude)
-        if modules is not None and self.modules.has(modules.contents):
-            self.process.forget_modules()  # those that the container runs again begin as their files say
+        modules = self._modules(cell, {*names.imports, *transfer.modules})  # before the states
         return Request(
             run=run,
             version=__version__,
@@ -262,6 +263,16 @@ class Dispatcher(AppHolder):
             owner=self._claim,
             log=self.name if self.machine.detach else "",
         )
+
+    def _modules(self, cell: Cell, names: Iterable[str]) -> Modules | None:
+        """Return the files of the user's modules to send; None: the container has them.
+
+        What the container runs again begins as its file says: what cells have set in modules is sent again.
+        """
+        modules = self.modules.outgoing(names, cell.transfer_options.exclude)
+        if modules is not None and self.modules.has(modules.contents):
+            self.process.forget_modules()
+        return modules
 
     def _look_at_owner(self, app: OpenApp, ended: Ended) -> None:
         """Note that the container has refused a run because another kernel has the session.

@@ -264,6 +264,15 @@ CASES: Final = {
         "R several.get()['z'] = 1",
         "N a, several.C.shared is a, importer.a is a",
     ],
+    "lists that a remote cell shares between modules": [  # the order of the modules differs from process to process
+        written(
+            **{f"pair_{n}": f"{LIST}def share(other):\n    global NAMES\n    NAMES = other.NAMES\n" for n in range(10)}
+        ),
+        "N import " + ", ".join(f"pair_{n}" for n in range(10)),
+        "R for n in range(0, 10, 2): globals()[f'pair_{n}'].share(globals()[f'pair_{n + 1}'])",
+        "N [globals()[f'pair_{n}'].NAMES is globals()[f'pair_{n + 1}'].NAMES for n in range(0, 10, 2)]",
+        "R [globals()[f'pair_{n}'].NAMES is globals()[f'pair_{n + 1}'].NAMES for n in range(0, 10, 2)]",
+    ],
     "an object in itself": [
         written(cyclic="G = {}\ndef link(a, b): G.setdefault(a, []).append(b); G['self'] = G\n"),
         "N import cyclic\ncyclic.link(1, 2)",

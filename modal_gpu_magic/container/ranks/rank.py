@@ -29,8 +29,7 @@ from modal_gpu_magic.container.ranks.spawned import bind_classes
 from modal_gpu_magic.container.state.namespace import NamespaceSync
 from modal_gpu_magic.container.state.process import ProcessState
 from modal_gpu_magic.wire.buffers.stores import SharedStore
-from modal_gpu_magic.wire.inspection.own_modules import own_modules
-from modal_gpu_magic.wire.process.import_hook import OwnImports
+from modal_gpu_magic.wire.inspection.own_modules import follow_imports
 from modal_gpu_magic.wire.values.silent_warnings import unwarned
 
 if TYPE_CHECKING:
@@ -78,8 +77,7 @@ class Rank:
         shell = make_shell(sender, input_proxy.ask)
         namespace = self._main(shell.user_ns)
         namespace_sync = NamespaceSync(namespace, namespace)
-        own_modules().follow(namespace)
-        OwnImports(own_modules).install()
+        follow_imports(namespace)
         store = SharedStore(order.directory)
         sender.begin(request.run, lambda frames: self._tell("frames", frames))
         input_proxy.begin(self.answers.get if request.stdin and self.rank == 0 else None, request.background)

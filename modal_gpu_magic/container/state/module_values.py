@@ -11,7 +11,7 @@ from modal_gpu_magic.wire.process.plain_data import is_plain
 from modal_gpu_magic.wire.process.state_table import own_states
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from modal_gpu_magic.wire.messages.events import Request
 
@@ -66,9 +66,10 @@ class ModuleValues:
         for name in [name for name in stays if place_in(name) is not None]:
             self._own.unsent[name] = stays.pop(name)
 
-    def returned(self, names: Iterable[str]) -> None:
-        """Note which variables the notebook has."""
-        self._waiting.difference_update(names)
+    def returned(self, values: Mapping[str, Any]) -> None:
+        """Note which variables, among some values, the notebook has."""
+        self._waiting.difference_update(values)
+        self._own.note_shared({name: id(value) for name, value in values.items() if place_in(name) is not None})
 
     def forget(self) -> None:
         """Forget what the notebook has: another one comes."""

@@ -156,7 +156,6 @@ class NamespaceSync:
         self.last_result = f"_{request.execution_count}" if result else ""
         offer, packed, chosen, staying = self._pack_settled(request, before, result, seconds, store, hasher)
         bound = offer.bound
-        places = own_modules().claims(objects_in(chosen.groups), self.table)
         self._note_returned(packed, chosen, offer.imported, hasher)
         known, now = self.user_names.known, self.namespace.copy()
         own = {name: now[name] for name in before.own if name in now and name not in known}
@@ -183,7 +182,7 @@ class NamespaceSync:
             stale=stale,
             forgot=self.table.take_forgotten(),
             shares=shares,
-            places=places,
+            places=chosen.places,
         )
 
     def _pack_settled(
@@ -228,7 +227,7 @@ class NamespaceSync:
     ) -> tuple[Packed, Chosen, dict[str, Any]]:
         """Pack what fits into the size limit of a request; also return the values that stay, by name."""
         chosen = self._selection.choose(offer.values, request, hasher, no_room)
-        own_modules().claims(objects_in(chosen.groups), self.table)
+        chosen.places.update(own_modules().claims(objects_in(chosen.groups), self.table))
         chosen.stays.update(dict.fromkeys(offer.unchecked, UNCHECKED))
         chosen.leave_out(unsettled, UNSETTLED)
         self._lose(chosen.stays)

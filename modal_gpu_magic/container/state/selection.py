@@ -39,11 +39,13 @@ class Chosen:
         values: the values that return, by name; small members of other values by their token.
         groups: the names that return, in groups with fingerprints.
         stays: the names that stay, each with the reason.
+        places: by token of an object, the name of the place that the user's modules have the object at.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
     stays: dict[str, str] = field(default_factory=dict)
+    places: dict[int, str] = field(default_factory=dict)
 
     def leave_out(self, names: Iterable[str], why: str) -> None:
         """Let chosen values stay; those without a name are left out."""

@@ -89,6 +89,7 @@ class ModuleValues:
     def sent(self, states: Mapping[str, State]) -> None:
         """Note which variables the container has, in which state."""
         self._shared.update(states)
+        self._own.note_shared({name: key for name, (key, _) in states.items()})
 
     def take(self, values: dict[str, Any]) -> dict[str, Any]:
         """Set the received variables, and remove them from the received values; return them."""

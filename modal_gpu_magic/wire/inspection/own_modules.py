@@ -8,7 +8,6 @@ there, or takes its place.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 import types
@@ -22,7 +21,7 @@ from modal_gpu_magic.wire.pickles.counting import Counter, LimitReached
 from modal_gpu_magic.wire.pickles.fingerprints import ATOMS, TREE, is_flat, look, why_not
 from modal_gpu_magic.wire.pickles.identity import with_identity
 from modal_gpu_magic.wire.pickles.types.module_objects import by_content
-from modal_gpu_magic.wire.process.import_hook import is_loaded
+from modal_gpu_magic.wire.process.import_hook import OwnImports, is_loaded
 from modal_gpu_magic.wire.values.changed_globals import check_with
 from modal_gpu_magic.wire.values.kinds import is_a, module_of
 from modal_gpu_magic.wire.values.library_modules import is_own
@@ -64,7 +63,7 @@ class _Facts(NamedTuple):
 
     Attributes:
         constant: the value, if it cannot change; MISSING: it can.
-        key: `id` of the value, unless its content is known.
+        key: `id` of the value; 0: any equal value is the same.
         content: digest of the content, or why there is none.
     """
 
@@ -93,7 +92,7 @@ class OwnModules:
         self._holders: dict[str, dict[str, Any]] = {}
         """By module, the classes and functions that it defines."""
         self._bound: dict[str, int] = {}
-        """`id` of the value of each variable when both sides had the variable."""
+        """`id` of the value of each variable when both sides had it. Nothing refers to one that has died."""
         self._waiting: dict[str, dict[str, Any]] = {}
         """By the name of a module that is not imported yet: values by the name of their place."""
         check_with(self._has_changed)
@@ -118,7 +117,9 @@ class OwnModules:
         self._as_imported.clear()
         self._constants.clear()
         self._holders.clear()
+        self._bound.clear()
         self._waiting.clear()
+        self.unsent.clear()
 
     @property
     def loaded(self) -> frozenset[str]:
@@ -247,8 +248,11 @@ class OwnModules:
                 table.bind(table.next_base(), value)
             if self._bound.get(name) == id(value):
                 found.setdefault(table.token(value), name)
-            self._bound[name] = id(value)
         return found
+
+    def note_shared(self, keys: Mapping[str, int]) -> None:
+        """Note that both sides have variables, with the `id` of this side's value of each."""
+        self._bound.update(keys)
 
     def finder(self, places: Mapping[int, str], table: IdentityTable) -> Callable[[int, type], Any] | None:
         """Return a function that finds the object of a token and a type at its place; None: there are no places.
@@ -296,7 +300,9 @@ class OwnModules:
             found = look((value,), self.namespace, hasher, graphs=True)
         if found is None:
             return _Facts(MISSING, id(value), _OPAQUE)
-        return _Facts(value if kind in ATOMS and sys.getsizeof(value) <= FEW_BYTES else MISSING, 0, found.stream)
+        if kind in ATOMS and sys.getsizeof(value) <= FEW_BYTES:
+            return _Facts(value, 0, found.stream)
+        return _Facts(MISSING, id(value), found.stream)
 
     def import_begins(self) -> None:
         """Note what had changed before an import."""
@@ -383,8 +389,10 @@ def _holder(module: Any, path: str) -> tuple[Any, str]:
 def _set(module: Any, path: str, value: Any) -> None:
     holder, attribute = _holder(module, path)
     if holder is not None and vars(holder).get(attribute, MISSING) is not value:
-        with contextlib.suppress(AttributeError, TypeError):  # of a metaclass
+        try:
             setattr(holder, attribute, value)
+        except BaseException as error:  # noqa: BLE001 - a metaclass of the user may refuse with anything
+            pass_on(error)
 
 
 def _is_followed(name: Any, value: Any) -> bool:
@@ -407,3 +415,9 @@ _own: Final = OwnModules()
 def own_modules() -> OwnModules:
     """Return the user's modules of this process."""
     return _own
+
+
+def follow_imports(namespace: dict[str, Any]) -> None:
+    """Follow the user's modules of a container's process; `namespace`: the variables of the notebook."""
+    _own.follow(namespace)
+    OwnImports(own_modules).install()

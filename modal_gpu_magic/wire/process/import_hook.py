@@ -116,11 +116,6 @@ class OwnImports:
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
 
-    def remove(self) -> None:
-        """Take the finder off `sys.meta_path`."""
-        with suppress(ValueError):
-            sys.meta_path.remove(self)
-
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:

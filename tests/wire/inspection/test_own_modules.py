@@ -70,7 +70,7 @@ def load(name: str) -> Any:
         ("def f(): pass\ndef g(): pass\nh = f\ndef go():\n    global h\n    h = g", "go()", {"h"}),
         ("def go():\n    global new\n    new = 1", "go()", {"new"}),
         ("x = 1000\ndef go():\n    global x\n    x = int('1000')", "go()", set()),
-        ("a = [1]\ndef go():\n    global a\n    a = [1]", "go()", set()),
+        ("a = [1]\ndef go():\n    global a\n    a = [1]", "go()", {"a"}),
         ("import threading\nlock = threading.Lock()\ndef go(): lock.acquire(); lock.release()", "go()", set()),
         ("import os\nPID = os.getpid()", "PID", set()),
     ],
@@ -204,12 +204,14 @@ def test_the_object_of_a_token_is_the_one_at_its_place(own: OwnModules, write: W
 def test_a_variable_that_was_bound_again_claims_no_place(own: OwnModules, write: Write) -> None:
     write(mgt_a="R, S = [], []\nT = S")
     module, table = load("mgt_a"), IdentityTable(side=0)
-    module.R = module.S
+    old, module.R = module.R, module.S
     assert own.claims([module.S], table) == {table.token(module.S): "<mgt_a:S>"}
     module.R = new = [1]
-    assert own.claims([new], table) == {}
+    assert own.claims([new], table) == own.claims([new], table) == {}
     assert table.token(new)
-    assert own.claims([new], table) == {table.token(new): "<mgt_a:R>"}  # both sides have it by now
+    assert old is not new
+    own.note_shared({"<mgt_a:R>": id(new)})
+    assert own.claims([new], table) == {table.token(new): "<mgt_a:R>"}
 
 
 def test_a_number_claims_no_place(own: OwnModules, write: Write) -> None:
