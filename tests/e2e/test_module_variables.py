@@ -273,6 +273,20 @@ CASES: Final = {
         "N [globals()[f'pair_{n}'].NAMES is globals()[f'pair_{n + 1}'].NAMES for n in range(0, 10, 2)]",
         "R [globals()[f'pair_{n}'].NAMES is globals()[f'pair_{n + 1}'].NAMES for n in range(0, 10, 2)]",
     ],
+    "a list that modules and classes share, until cells bind some of them again": [
+        written(
+            **{
+                f"until_{n}": "L = [1]\nclass C: all = L\ndef share(other):\n    global L\n    L = C.all = other.L\n"
+                for n in range(2)
+            }
+        ),
+        "N import until_0, until_1\nuntil_0.share(until_1)",
+        "R until_0.L.append(2); until_0.L is until_0.C.all is until_1.L is until_1.C.all, until_1.L",
+        "R until_0.L = [3]; until_1.C.all = [4]",
+        "N until_0.L, until_0.C.all, until_1.L, until_1.C.all, until_0.C.all is until_1.L",
+        "N until_0.C.all = [5]; until_1.L.append(6)",
+        "R until_0.L, until_0.C.all, until_1.L, until_1.C.all",
+    ],
     "an object in itself": [
         written(cyclic="G = {}\ndef link(a, b): G.setdefault(a, []).append(b); G['self'] = G\n"),
         "N import cyclic\ncyclic.link(1, 2)",

@@ -10,6 +10,7 @@ import builtins
 import copy
 import io
 import pickle
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,8 +27,9 @@ from modal_gpu_magic.wire.process.originals import (
     value_at,
 )
 from modal_gpu_magic.wire.process.own_functions import pickler
-from modal_gpu_magic.wire.process.plain_data import is_plain, set_plain
+from modal_gpu_magic.wire.process.plain_data import MUTABLE, is_plain, set_plain
 from modal_gpu_magic.wire.process.process_state import State
+from modal_gpu_magic.wire.values.library_modules import is_own
 from modal_gpu_magic.wire.values.own_code import pass_on
 from modal_gpu_magic.wire.values.referenced_globals import used_by
 
@@ -140,7 +142,8 @@ class LibraryAttributes:
             elif is_loaded(module) and (item := self._item(key, value_at(holder, name))) is not None:
                 found[key] = item
         data_elsewhere = self._assigned.in_own_modules  # plain data of these is a state of its own
-        return {key: item for key, item in found.items() if key not in data_elsewhere or item[:1] != (_DATA,)}
+        found = {key: item for key, item in found.items() if key not in data_elsewhere or item[:1] != (_DATA,)}
+        return {key: item for key, item in found.items() if not _is_value(key, item)}
 
     def _item(self, key: str, value: Any) -> Any:
         """Return the item for a value; None: the value cannot be sent."""
@@ -199,6 +202,11 @@ def shown(key: str) -> str:
 def data_of(item: Any) -> Any:
     """Return the plain data of an item; None: it is another object, or the attribute was deleted."""
     return item[1] if item and item[0] == _DATA else None
+
+
+def _is_value(key: str, item: Any) -> bool:
+    """Whether an item is a list, a set or a dict of a class of the user: a value, which others may share."""
+    return type(data_of(item)) in MUTABLE and is_own(sys.modules.get(_module_of(split(key)[0])))
 
 
 def _module_of(holder: str) -> str:

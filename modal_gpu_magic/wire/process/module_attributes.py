@@ -2,7 +2,8 @@
 
 A module of the user runs on each side from its file, so its attributes begin alike. Which ones cells set is read from
 the text of the cells, as IPython has kept them; from then on an attribute is compared like any other state. This state
-is plain data, and needs no import of the module; other objects cross as values (`wire.inspection.own_modules`).
+is plain data that no call changes, and needs no import of the module. Lists, dicts and other objects, which variables
+may share, cross as values (`wire.inspection.own_modules`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modal_gpu_magic.wire.process.assignments import Assignments, split
 from modal_gpu_magic.wire.process.import_hook import ImportWatch, is_loaded
-from modal_gpu_magic.wire.process.plain_data import is_plain, set_plain
+from modal_gpu_magic.wire.process.plain_data import MUTABLE, is_plain, set_plain
 from modal_gpu_magic.wire.process.process_state import State
 from modal_gpu_magic.wire.values.kinds import is_a
 
@@ -53,7 +54,7 @@ class ModuleAttributes:
         for key, (module, name) in self._found.items():
             if name in self._waiting.get(module, ()):
                 values[key] = self._waiting[module][name]
-            elif name in (names := _names(module)) and is_plain(names[name]):
+            elif name in (names := _names(module)) and is_plain(names[name]) and type(names[name]) not in MUTABLE:
                 values[key] = copy.deepcopy(names[name])
         return values
 
